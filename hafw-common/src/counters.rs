@@ -1,0 +1,156 @@
+//! Counters: one for every way out of the programs, and some for events on the way.
+
+/// Who the counter's packet went to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// To the kernel's stack.
+    Pass,
+    /// Dropped.
+    Drop,
+    /// Out of the interface it came from.
+    Tx,
+    /// Out of another interface.
+    Redirect,
+    /// No way out: something noted on the way.
+    Event,
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $verdict:ident;)+) => {
+        /// Index into [`crate::maps::COUNTERS`].
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Counter { $($(#[doc = $doc])+ $name),+ }
+
+        impl Counter {
+            /// All of them, in the order of their indices.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The name under which it is shown.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text),+ }
+            }
+
+            /// What became of the packet.
+            #[must_use]
+            pub const fn verdict(self) -> Verdict {
+                match self { $(Self::$name => Verdict::$verdict),+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Shorter than an Ethernet header, or than the header that should follow, and not for a VIP.
+    PassRunt = "pass_runt", Pass;
+    /// The destination MAC is neither ours nor a group.
+    PassForeignMac = "pass_foreign_mac", Pass;
+    /// A frame with a VLAN tag: no router lives on one.
+    PassVlan = "pass_vlan", Pass;
+    /// Neither IPv4, IPv6 nor ARP.
+    PassEthertype = "pass_ethertype", Pass;
+    /// ARP that does not concern a VIP.
+    PassArp = "pass_arp", Pass;
+    /// IPv6.
+    PassIpv6 = "pass_ipv6", Pass;
+    /// IPv4 to no VIP.
+    PassIpv4 = "pass_ipv4", Pass;
+    /// IPv4 to a VIP in a frame to a group MAC: the stack's to refuse.
+    PassGroup = "pass_group", Pass;
+    /// Traffic to a VIP, for a listener on this node.
+    PassLocal = "pass_local", Pass;
+    /// A valid advert for one of our routers.
+    AdvertValid = "advert_valid", Pass;
+    /// Our own advert, reflected by the network.
+    AdvertOwn = "advert_own", Pass;
+    /// An advert for a VRID that no router here has.
+    AdvertForeignVrid = "advert_foreign_vrid", Pass;
+    /// An advert whose TTL is not 255 (RFC 9568 §7.1).
+    AdvertBadTtl = "advert_bad_ttl", Pass;
+    /// An advert whose version is not the router's.
+    AdvertBadVersion = "advert_bad_version", Pass;
+    /// A VRRP packet whose type is not 1.
+    AdvertBadType = "advert_bad_type", Pass;
+    /// An advert shorter than its address count says, or cut.
+    AdvertBadLength = "advert_bad_length", Pass;
+    /// An advert whose VRRP checksum is wrong in both forms.
+    AdvertBadChecksum = "advert_bad_checksum", Pass;
+    /// An advert whose IP header checksum is wrong.
+    AdvertBadIpChecksum = "advert_bad_ip_checksum", Pass;
+    /// An advert with another authentication type or password.
+    AdvertBadAuth = "advert_bad_auth", Pass;
+    /// Version 2: another interval than ours; version 3: an interval of 0.
+    AdvertBadInterval = "advert_bad_interval", Pass;
+    /// An advert with no address.
+    AdvertNoAddress = "advert_no_address", Pass;
+    /// A fragment of an advert.
+    AdvertFragment = "advert_fragment", Pass;
+    /// A VRRP packet that is not addressed to the group.
+    AdvertUnicast = "advert_unicast", Pass;
+
+    /// An ARP request for a VIP, answered.
+    TxArpReply = "tx_arp_reply", Tx;
+    /// Steered to a backend behind the same interface.
+    TxSteer = "tx_steer", Tx;
+    /// Handed to the peer in its grace, whose connection it is.
+    TxHandoff = "tx_handoff", Tx;
+    /// Steered to a backend behind another interface.
+    RedirectSteer = "redirect_steer", Redirect;
+
+    /// An ARP request for a VIP while not attracting.
+    DropArpStandby = "drop_arp_standby", Drop;
+    /// ARP with a VIP as its sender, from another station.
+    DropArpClaim = "drop_arp_claim", Drop;
+    /// A service's packet while not serving.
+    DropNotServing = "drop_not_serving", Drop;
+    /// Other traffic to a VIP while not serving locally.
+    DropStandby = "drop_standby", Drop;
+    /// A new connection to a local listener during the grace: the new owner's to take.
+    DropGraceSyn = "drop_grace_syn", Drop;
+    /// Other traffic to a VIP whose router does not accept any.
+    DropNotAccepted = "drop_not_accepted", Drop;
+    /// A fragment to a VIP that has services.
+    DropFragment = "drop_fragment", Drop;
+    /// IP options on a packet for a service.
+    DropIpOptions = "drop_ip_options", Drop;
+    /// To a VIP, and shorter than its headers say.
+    DropTruncated = "drop_truncated", Drop;
+    /// The slot has no backend.
+    DropNoBackend = "drop_no_backend", Drop;
+    /// The backend's next hop is not resolved.
+    DropUnresolved = "drop_unresolved", Drop;
+
+    /// A table that must have an entry had none: a defect, or a change half applied.
+    DropTable = "drop_table", Drop;
+
+    /// Egress: ARP in the name of a VIP without a live lease, dropped.
+    EgressArp = "egress_arp", Event;
+    /// An advert ended a live lease.
+    LeaseLost = "lease_lost", Event;
+    /// A valid advert found the ring full.
+    RingFull = "ring_full", Event;
+    /// The table of peers had no room.
+    PeersFull = "peers_full", Event;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_numbered_in_order_and_named_by_verdict() {
+        for (i, counter) in Counter::ALL.iter().enumerate() {
+            assert_eq!(*counter as usize, i);
+            let prefix = match counter.verdict() {
+                Verdict::Pass if counter.name().starts_with("advert_") => "advert_",
+                Verdict::Pass => "pass_",
+                Verdict::Drop => "drop_",
+                Verdict::Tx => "tx_",
+                Verdict::Redirect => "redirect_",
+                Verdict::Event => "",
+            };
+            assert!(counter.name().starts_with(prefix), "{}", counter.name());
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The ABI between the XDP programs and user space.
+//!
+//! Everything here is plain data with a fixed layout, or a pure function that both sides must
+//! compute alike. Addresses, ports and MACs are byte arrays in network order; counters, times and
+//! indices are native-endian integers. Anything that decides *policy* (the VRRP state machine,
+//! Maglev) lives in its own crate.
+#![no_std]
+#![forbid(unsafe_op_in_unsafe_fn)]
+
+pub mod backend;
+pub mod counters;
+pub mod event;
+pub mod flow;
+pub mod iface;
+pub mod lease;
+pub mod maps;
+pub mod proto;
+pub mod router;
+pub mod service;
+pub mod vip;
+
+#[cfg(feature = "user")]
+mod user;
+
+/// Bumped on every change of a map's layout or meaning. A controller that finds pinned maps of
+/// another version rebuilds them instead of adopting them.
+pub const ABI_VERSION: u32 = 1;
+
+/// One word of node-wide facts, in [`maps::NODE`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Node {
+    /// [`ABI_VERSION`] of the controller that made the maps.
+    pub abi_version: u32,
+    /// How many entries of [`maps::SLOTS`] the maps were made with.
+    pub slot_capacity: u32,
+}
+
+/// A MAC address in the low 48 bits of a word, so that it can be stored and replaced in one
+/// store. The first byte on the wire is the lowest byte.
+#[must_use]
+pub const fn mac_to_word(mac: [u8; 6]) -> u64 {
+    u64::from_le_bytes([mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], 0, 0])
+}
+
+/// The inverse of [`mac_to_word`]; the top 16 bits are ignored.
+#[must_use]
+pub const fn mac_from_word(word: u64) -> [u8; 6] {
+    let b = word.to_le_bytes();
+    [b[0], b[1], b[2], b[3], b[4], b[5]]
+}
+
+/// An IPv4 address in the v4-mapped form of RFC 4291 §2.5.5.2, the form in which shared types
+/// carry addresses of either family.
+#[must_use]
+pub const fn v4_mapped(a: [u8; 4]) -> [u8; 16] {
+    [
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3],
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_survives_its_word() {
+        let mac = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
+        assert_eq!(mac_from_word(mac_to_word(mac)), mac);
+        assert_eq!(mac_from_word(mac_to_word(mac) | 0xbeef << 48), mac);
+    }
+}

@@ -1,0 +1,63 @@
+//! Names and capacities of the maps. Names stay within the kernel's 15 bytes
+//! (`BPF_OBJ_NAME_LEN`, include/uapi/linux/bpf.h).
+//!
+//! "mmap" marks an array made with `BPF_F_MMAPABLE`: user space writes its words with atomic
+//! 64-bit stores, so that a reader in XDP never sees half of one.
+
+/// Array of one [`crate::Node`].
+pub const NODE: &str = "NODE";
+/// Array of [`crate::iface::Iface`], by interface slot.
+pub const IFACES: &str = "IFACES";
+/// Array of `u32`: [`vrid_index`] -> router index + 1, 0 where no router has that VRID.
+pub const VRIDS: &str = "VRIDS";
+/// Array of [`crate::router::RouterConfig`], by router index. Written before the router is
+/// entered in [`VRIDS`].
+pub const ROUTERS: &str = "ROUTERS";
+/// mmap array of [`crate::lease::Lease`], by router index: user space alone writes it.
+pub const LEASES: &str = "LEASES";
+/// mmap array of [`crate::lease::Seen`], by router index: XDP alone writes it.
+pub const SEEN: &str = "SEEN";
+/// LRU hash [`crate::router::PeerKey`] -> [`crate::router::PeerSeen`]: XDP alone writes it.
+pub const PEERS: &str = "PEERS";
+/// Array of `u64`: one bit for each hash of a VIP, see [`crate::vip::filter_bit`].
+pub const VIP_FILTER: &str = "VIP_FILTER";
+/// Hash [`crate::vip::VipKey`] -> [`crate::vip::Vip`].
+pub const VIPS: &str = "VIPS";
+/// Hash [`crate::service::ServiceKey`] -> [`crate::service::Service`].
+pub const SERVICES: &str = "SERVICES";
+/// mmap array of `u64` slot words, see [`crate::service::Slot`]; every service has a region.
+pub const SLOTS: &str = "SLOTS";
+/// mmap array of [`crate::backend::Backend`], by backend index.
+pub const BACKENDS: &str = "BACKENDS";
+/// Per-CPU array of [`crate::backend::Traffic`], by backend index.
+pub const TRAFFIC: &str = "TRAFFIC";
+/// Per-CPU array of `u64`, by [`crate::counters::Counter`].
+pub const COUNTERS: &str = "COUNTERS";
+/// Ring buffer of [`crate::event::AdvertEvent`] and [`crate::event::ClaimEvent`].
+pub const EVENTS: &str = "EVENTS";
+
+/// Interfaces a node may use.
+pub const MAX_IFACES: u32 = 16;
+/// Virtual routers a node may have.
+pub const MAX_ROUTERS: u32 = 1024;
+/// Sources of valid adverts that are remembered.
+pub const MAX_PEERS: u32 = 1024;
+/// VIPs a node may have.
+pub const MAX_VIPS: u32 = 16384;
+/// Services a node may have.
+pub const MAX_SERVICES: u32 = 16384;
+/// Backends, counted once for each service they serve.
+pub const MAX_BACKENDS: u32 = 65536;
+/// Bytes of [`EVENTS`]: over 200 of the longest adverts, over 2,000 usual ones.
+pub const EVENTS_BYTES: u32 = 512 * 1024;
+/// Words of [`VIP_FILTER`].
+pub const VIP_FILTER_WORDS: u32 = 1024;
+/// Entries of [`VRIDS`]: interface slot, family, VRID.
+pub const VRID_ENTRIES: u32 = MAX_IFACES * 2 * 256;
+
+/// Where [`VRIDS`] keeps the router of a VRID. `ipv6` selects the family's half: the same VRID
+/// may be used once per family on an interface (RFC 9568 §5.2.3).
+#[must_use]
+pub const fn vrid_index(iface_slot: u32, ipv6: bool, vrid: u8) -> u32 {
+    (iface_slot * 2 + ipv6 as u32) * 256 + vrid as u32
+}

@@ -1,0 +1,85 @@
+//! L4 services and their slots.
+
+/// Key of [`crate::maps::SERVICES`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct ServiceKey {
+    /// The VIP, IPv4, network order.
+    pub address: [u8; 4],
+    /// Destination port, network order.
+    pub port: [u8; 2],
+    /// [`crate::proto::IP_TCP`] or [`crate::proto::IP_UDP`].
+    pub protocol: u8,
+    /// Explicit padding, zero.
+    pub reserved: u8,
+}
+
+/// How packets of a service reach its backends.
+pub const MODE_DSR: u32 = 1;
+
+/// One service: a region of [`crate::maps::SLOTS`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Service {
+    /// Index of the owning router's words in [`crate::maps::LEASES`].
+    pub router: u32,
+    /// First slot.
+    pub first_slot: u32,
+    /// Number of slots; at least 1.
+    pub slots: u32,
+    /// [`MODE_DSR`].
+    pub mode: u32,
+}
+
+/// A slot: one 64-bit word, replaced in one store.
+///
+/// ```text
+///  63        48 47                 24 23                  0
+/// +------------+---------------------+---------------------+
+/// |   flags    |        base         |       current       |
+/// +------------+---------------------+---------------------+
+/// ```
+/// At rest (no flag set) `current` serves every packet, and no other table is read. `base` and the
+/// flags are for slots whose backend changed while flows were on it.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(pub u64);
+
+/// "No backend" in either field of a [`Slot`].
+pub const NO_BACKEND: u32 = 0x00ff_ffff;
+
+impl Slot {
+    /// A slot at rest on `backend`, or on none.
+    #[must_use]
+    pub const fn at_rest(backend: u32) -> Self {
+        let id = (backend & NO_BACKEND) as u64;
+        Self(id | id << 24)
+    }
+
+    /// The backend of new flows; at rest, of all.
+    #[must_use]
+    #[inline(always)]
+    pub const fn current(self) -> u32 {
+        self.0 as u32 & NO_BACKEND
+    }
+
+    /// The backend of the flows that were here before the slot moved.
+    #[must_use]
+    #[inline(always)]
+    pub const fn base(self) -> u32 {
+        (self.0 >> 24) as u32 & NO_BACKEND
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_at_rest_names_one_backend_twice() {
+        let slot = Slot::at_rest(65_535);
+        assert_eq!((slot.current(), slot.base()), (65_535, 65_535));
+        assert_eq!(slot.0 >> 48, 0);
+        assert_eq!(Slot::at_rest(NO_BACKEND).current(), NO_BACKEND);
+    }
+}

@@ -1,0 +1,35 @@
+//! aya's marker for types that may cross into a map. Each type derives [`bytemuck::Pod`], which
+//! refuses padding and invalid bit patterns at compile time.
+
+use crate::{
+    Node,
+    backend::{Backend, Traffic},
+    iface::Iface,
+    lease::{Lease, Seen},
+    router::{PeerKey, PeerSeen, RouterConfig},
+    service::{Service, ServiceKey},
+    vip::{Vip, VipKey},
+};
+
+macro_rules! pod {
+    ($($t:ty),+ $(,)?) => {$(
+        // SAFETY: the type derives bytemuck::Pod: no padding, every bit pattern is valid.
+        unsafe impl aya::Pod for $t {}
+    )+};
+}
+
+pod!(
+    Backend,
+    Iface,
+    Lease,
+    Node,
+    PeerKey,
+    PeerSeen,
+    RouterConfig,
+    Seen,
+    Service,
+    ServiceKey,
+    Traffic,
+    Vip,
+    VipKey,
+);
