@@ -34,6 +34,10 @@ pub struct Node {
     pub abi_version: u32,
     /// How many entries of [`maps::SLOTS`] the maps were made with.
     pub slot_capacity: u32,
+    /// Length of a jiffy in ns, measured by the controller that made the maps.
+    pub tick_ns: u32,
+    /// Explicit padding.
+    pub reserved: u32,
 }
 
 /// A MAC address in the low 48 bits of a word, so that it can be stored and replaced in one
