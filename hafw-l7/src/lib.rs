@@ -1,1 +1,12 @@
-//! See the package description; the modules follow.
+//! The companion HTTP/1.1 proxy of a hafw node: routes requests by URI and headers to clusters of
+//! servers. It runs as a process of its own, without capabilities, and outlives the controller.
+#![forbid(unsafe_code)]
+
+pub mod control;
+pub mod counters;
+pub mod listeners;
+pub mod model;
+pub mod supervise;
+
+/// Version of this binary, as the control socket names it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
