@@ -6,7 +6,10 @@ pub mod control;
 pub mod counters;
 pub mod listeners;
 pub mod model;
+pub mod retry;
+pub mod route;
 pub mod supervise;
+pub mod upstream;
 
 /// Version of this binary, as the control socket names it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
