@@ -4,11 +4,14 @@
 
 pub mod control;
 pub mod counters;
+pub mod http1;
 pub mod listeners;
 pub mod model;
+pub mod plan;
 pub mod retry;
 pub mod route;
 pub mod supervise;
+pub mod template;
 pub mod upstream;
 
 /// Version of this binary, as the control socket names it.
