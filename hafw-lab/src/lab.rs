@@ -1,0 +1,166 @@
+//! The lab as a whole.
+
+use std::{
+    ops::Index,
+    path::{Path, PathBuf},
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use nix::{
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+    unistd::geteuid,
+};
+
+use crate::{
+    Host, LabError, Namespace, Station,
+    registry::{self, Claim},
+    switch::Switch,
+};
+
+/// The lesson's network: seven hosts on one switch. Dropping it removes whatever it made, and ends
+/// every process in it.
+#[derive(Debug)]
+pub struct Lab {
+    // Dropped in this order: the claim ends the processes and deletes what goes by the lab's name.
+    claim: Claim,
+    hosts: Vec<Host>,
+    switch: Switch,
+}
+
+impl Lab {
+    /// Makes a lab with a name of its own, so that any number of them run side by side.
+    ///
+    /// # Errors
+    /// Not root; a tool is missing; the kernel lacks something.
+    pub fn new(purpose: &str) -> Result<Self, LabError> {
+        static SEQUENCE: AtomicU32 = AtomicU32::new(0);
+        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+        Self::create(
+            &format!("hafw-{purpose}-{}-{sequence}", process::id()),
+            None,
+        )
+    }
+
+    /// Makes a lab with this very name, whose hosts are `NAME-lb01` and so on, and whose
+    /// configurations and logs stay in `files`.
+    ///
+    /// # Errors
+    /// As [`Lab::new`]; also a lab or a namespace of that name is there.
+    pub fn named(name: &str, files: &Path) -> Result<Self, LabError> {
+        Self::create(name, Some(files))
+    }
+
+    fn create(name: &str, files: Option<&Path>) -> Result<Self, LabError> {
+        if !geteuid().is_root() {
+            return Err(LabError::NotRoot);
+        }
+        registry::sweep()?;
+        let claim = Claim::new(name)?;
+        let dir = claim.dir();
+        let mut namespaces = Vec::new();
+        for station in Station::ALL {
+            let name = registry::qualified(name, station.name());
+            namespaces.push((station, Arc::new(Namespace::create(&name)?)));
+        }
+        let switch = Switch::create(name)?;
+        let mut hosts = Vec::new();
+        for (station, namespace) in namespaces {
+            let host = station.name();
+            let files = files.map_or_else(|| dir.join(host), |files| files.join(host));
+            let folders = [
+                files,
+                dir.join(host).join("state"),
+                registry::pin_dir(name, host),
+            ];
+            hosts.push(Host::configure(station, namespace, folders)?);
+        }
+        Ok(Self {
+            claim,
+            hosts,
+            switch,
+        })
+    }
+
+    /// The lab's folder: it goes with the lab.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        self.claim.dir()
+    }
+
+    /// The switch's namespace, where port `lb01` leads to lb01.
+    #[must_use]
+    pub fn switch(&self) -> &Arc<Namespace> {
+        self.switch.namespace()
+    }
+
+    /// Forwards nothing from and to a host any more. Its carrier stays, and nobody is told.
+    ///
+    /// # Errors
+    /// nft fails.
+    pub fn cut(&self, station: Station) -> Result<(), LabError> {
+        self.switch
+            .change(&[(Some(station), None), (None, Some(station))], &[])
+    }
+
+    /// Forwards nothing that a host sends; it still hears.
+    ///
+    /// # Errors
+    /// nft fails.
+    pub fn mute(&self, station: Station) -> Result<(), LabError> {
+        self.switch.change(&[(Some(station), None)], &[])
+    }
+
+    /// Forwards nothing to a host; what it sends still arrives.
+    ///
+    /// # Errors
+    /// nft fails.
+    pub fn deafen(&self, station: Station) -> Result<(), LabError> {
+        self.switch.change(&[(None, Some(station))], &[])
+    }
+
+    /// Forwards nothing between two hosts, which everybody else still reaches.
+    ///
+    /// # Errors
+    /// nft fails.
+    pub fn part(&self, one: Station, other: Station) -> Result<(), LabError> {
+        self.switch
+            .change(&[(Some(one), Some(other)), (Some(other), Some(one))], &[])
+    }
+
+    /// Ends what [`Lab::cut`], [`Lab::mute`], [`Lab::deafen`] and [`Lab::part`] began.
+    ///
+    /// # Errors
+    /// nft fails.
+    pub fn heal(&self) -> Result<(), LabError> {
+        self.switch.heal()
+    }
+
+    /// Takes the carrier from a host, or gives it back, as a switch port that goes down and up.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn set_carrier(&self, station: Station, up: bool) -> Result<(), LabError> {
+        self.switch.set_carrier(station, up)
+    }
+}
+
+impl Index<Station> for Lab {
+    type Output = Host;
+
+    fn index(&self, station: Station) -> &Host {
+        let found = self.hosts.iter().find(|host| host.station() == station);
+        found.expect("a lab has every station")
+    }
+}
+
+/// Whether pins can be made.
+pub(crate) fn require_bpffs() -> Result<(), LabError> {
+    match statfs("/sys/fs/bpf") {
+        Ok(found) if found.filesystem_type() == BPF_FS_MAGIC => Ok(()),
+        _ => Err(LabError::NoBpffs),
+    }
+}

@@ -1,0 +1,18 @@
+//! Real programs as hosts of the lab.
+
+mod capture;
+mod echo;
+mod hafw;
+mod keepalived;
+mod nginx;
+mod router;
+
+pub use capture::Capture;
+pub(crate) use echo::MESSAGE;
+pub use echo::{ECHO_PORT, Echo};
+pub use hafw::{
+    BackendState, Hafw, InterfaceState, NodeState, RouterState, ServiceState, hafw_config,
+};
+pub use keepalived::Keepalived;
+pub use nginx::{SERVICE_PORT, WebServer};
+pub use router::{Router, Timing};
