@@ -76,8 +76,8 @@ counters! {
     AdvertBadLength = "advert_bad_length", Pass;
     /// An advert whose VRRP checksum is wrong in both forms.
     AdvertBadChecksum = "advert_bad_checksum", Pass;
-    /// An advert whose IP header checksum is wrong.
-    AdvertBadIpChecksum = "advert_bad_ip_checksum", Pass;
+    /// An advert whose IP header is none, or its checksum is wrong, or the frame lacks part of it.
+    AdvertBadIpHeader = "advert_bad_ip_header", Pass;
     /// An advert with another authentication type or password.
     AdvertBadAuth = "advert_bad_auth", Pass;
     /// Version 2: another interval than ours; version 3: an interval of 0.
@@ -112,10 +112,8 @@ counters! {
     DropNotAccepted = "drop_not_accepted", Drop;
     /// A fragment to a VIP that has services.
     DropFragment = "drop_fragment", Drop;
-    /// IP options on a packet for a service.
-    DropIpOptions = "drop_ip_options", Drop;
-    /// To a VIP, and shorter than its headers say.
-    DropTruncated = "drop_truncated", Drop;
+    /// To a VIP, and shorter than its headers say, or with an IP header that is none.
+    DropMalformed = "drop_malformed", Drop;
     /// The slot has no backend.
     DropNoBackend = "drop_no_backend", Drop;
     /// The backend's next hop is not resolved.

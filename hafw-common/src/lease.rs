@@ -61,10 +61,14 @@ pub const fn attracting(now: u64, renewed_at: u64, attract_until: u64, lost_at: 
 }
 
 /// Whether an advert with `priority` from `source` beats ours: the Active's rule of
-/// RFC 9568 §6.4.3. Addresses compare as unsigned numbers in network order.
+/// RFC 9568 §6.4.3. Addresses compare as unsigned numbers in network order. Priority 0 releases the
+/// VIPs: it never wins.
 #[must_use]
 #[inline(always)]
 pub fn wins(priority: u8, source: &[u8; 16], own_priority: u8, own_source: &[u8; 16]) -> bool {
+    if priority == 0 {
+        return false;
+    }
     if priority != own_priority {
         return priority > own_priority;
     }

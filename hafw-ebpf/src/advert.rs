@@ -1,0 +1,239 @@
+//! VRRP adverts: every check of RFC 9568 §7.1 (RFC 3768 §7.1 for version 2) that can be made
+//! without the state machine, the hand-over to user space, and the end of a lease.
+//!
+//! An advert always passes to the stack afterwards, valid or not: other VRRP routers may run on
+//! this host.
+
+use hafw_common::{
+    counters::Counter,
+    event::EVENT_ADVERT,
+    lease::{attracting, ends_lease, wins},
+    mac_to_word,
+    proto::{
+        IP_VRRP, VRRP_AUTH_PASS, VRRP_GROUP_V4, VRRP_HEADER_LEN, VRRP_MAX_LEN, VRRP_TTL,
+        VRRP_V2_AUTH_LEN,
+    },
+    router::{PeerKey, RouterConfig},
+    v4_mapped,
+};
+
+use crate::{
+    packet::PacketMut,
+    path::L3,
+    tables::Tables,
+    wire::{Ethernet, Ipv4, Pair, VRRP_ADVERT, Vrrp},
+};
+
+/// Judges an IPv4 frame of protocol 112, and acts on it if it is a valid advert for a router here.
+#[inline(never)]
+pub fn process<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Counter {
+    match judge(packet, tables) {
+        Ok(()) => Counter::AdvertValid,
+        Err(reason) => reason,
+    }
+}
+
+#[inline(always)]
+fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(), Counter> {
+    let ip = packet.header::<Ipv4>(L3).ok_or(Counter::PassRunt)?;
+    if ip.destination != VRRP_GROUP_V4 {
+        return Err(Counter::AdvertUnicast);
+    }
+    if ip.is_fragment() {
+        return Err(Counter::AdvertFragment);
+    }
+    if !is_intact(packet, ip) {
+        return Err(Counter::AdvertBadIpHeader);
+    }
+    if ip.ttl != VRRP_TTL {
+        return Err(Counter::AdvertBadTtl);
+    }
+    let start = L3 + ip.header_length();
+    let payload = ip.total_length().saturating_sub(ip.header_length());
+    let vrrp = packet
+        .header::<Vrrp>(start)
+        .ok_or(Counter::AdvertBadLength)?;
+    if payload < VRRP_HEADER_LEN {
+        return Err(Counter::AdvertBadLength);
+    }
+
+    let router = tables
+        .router_of(vrrp.vrid, false)
+        .ok_or(Counter::AdvertForeignVrid)?;
+    let config = tables.router(router).ok_or(Counter::AdvertForeignVrid)?;
+    let source = v4_mapped(ip.source);
+    if source == config.source {
+        return Err(Counter::AdvertOwn);
+    }
+    if vrrp.version_type & 0xf != VRRP_ADVERT {
+        return Err(Counter::AdvertBadType);
+    }
+    if vrrp.version_type >> 4 != config.version {
+        return Err(Counter::AdvertBadVersion);
+    }
+    let auth_data = if config.version == 2 {
+        VRRP_V2_AUTH_LEN
+    } else {
+        0
+    };
+    let length = VRRP_HEADER_LEN + vrrp.count as usize * 4 + auth_data;
+    if payload < length {
+        return Err(Counter::AdvertBadLength);
+    }
+    let mut record = tables.record().ok_or(Counter::AdvertBadLength)?;
+    if !packet.copy(start, length, &mut record.message) {
+        return Err(Counter::AdvertBadLength);
+    }
+    check_message(&record.message, length, ip, vrrp, config)?;
+
+    let at = tables.now();
+    let peer = PeerKey { source, router };
+    let mac = packet
+        .header::<Ethernet>(0)
+        .map_or([0; 6], |ethernet| ethernet.source);
+    if !tables.note_peer(&peer, vrrp.priority, mac_to_word(mac), at) {
+        tables.count(Counter::PeersFull);
+    }
+    let seen = tables.seen(router).ok_or(Counter::AdvertForeignVrid)?;
+    seen.set_advert_at(at);
+    record.kind = EVENT_ADVERT;
+    record.router = router;
+    record.at = at;
+    record.source = source;
+    record.mac = mac;
+    record.length = length as u16;
+    if !tables.push_advert(&record) {
+        seen.add_overflow();
+        tables.count(Counter::RingFull);
+    }
+    revoke(tables, &peer, vrrp.priority, config);
+    Ok(())
+}
+
+/// Ends the lease if the advert does.
+///
+/// The clock is read again: a renewal that drained the ring before the advert came into it was
+/// under way at a time before this, so `lost_at` is later than its `renewed_at`.
+#[inline(always)]
+fn revoke<T: Tables>(tables: &T, peer: &PeerKey, priority: u8, config: &RouterConfig) {
+    let (Some(lease), Some(seen)) = (tables.lease(peer.router), tables.seen(peer.router)) else {
+        return;
+    };
+    let now = tables.now();
+    let renewed_at = lease.renewed_at();
+    let beaten = wins(
+        priority,
+        &peer.source,
+        lease.priority() as u8,
+        &config.source,
+    );
+    if !ends_lease(now, beaten, renewed_at, config.suspend_after) {
+        return;
+    }
+    let live = attracting(now, renewed_at, lease.attract_until(), seen.lost_at());
+    seen.set_lost_at(now);
+    if live {
+        tables.count(Counter::LeaseLost);
+        tables.tell_lease_lost(peer, priority);
+    }
+}
+
+/// The checks on the message itself: `length` bytes, 8 to [`VRRP_MAX_LEN`], a multiple of 4.
+#[inline(always)]
+fn check_message(
+    message: &[u8; VRRP_MAX_LEN],
+    length: usize,
+    ip: &Ipv4,
+    vrrp: &Vrrp,
+    config: &RouterConfig,
+) -> Result<(), Counter> {
+    let words = vrrp.count as usize + if config.version == 2 { 4 } else { 2 };
+    let sum = sum(message, words);
+    // RFC 9568 §5.2.8 sums the message alone; RFC 5798 was read by keepalived and FRR as summing
+    // a pseudo-header too. Both are accepted.
+    let sound = fold(sum) == 0xffff
+        || (config.version == 3 && fold(sum + pseudo_header(ip, length)) == 0xffff);
+    if !sound {
+        return Err(Counter::AdvertBadChecksum);
+    }
+    let [first, second] = vrrp.interval;
+    if config.version == 2 {
+        if first != config.auth_type || !same_password(message, length, config) {
+            return Err(Counter::AdvertBadAuth);
+        }
+        if second != config.interval_seconds {
+            return Err(Counter::AdvertBadInterval);
+        }
+    } else if (first & 0xf) | second == 0 {
+        return Err(Counter::AdvertBadInterval);
+    }
+    if vrrp.count == 0 {
+        return Err(Counter::AdvertNoAddress);
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn same_password(message: &[u8; VRRP_MAX_LEN], length: usize, config: &RouterConfig) -> bool {
+    if config.auth_type != VRRP_AUTH_PASS {
+        return true;
+    }
+    message
+        .get(length - VRRP_V2_AUTH_LEN..)
+        .and_then(|tail| tail.first_chunk())
+        .is_some_and(|data| u64::from_ne_bytes(*data) == u64::from_ne_bytes(config.auth_data))
+}
+
+/// Whether the IP header is one, its checksum holds and the frame has the whole datagram.
+#[inline(always)]
+fn is_intact<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4) -> bool {
+    let header = ip.header_length();
+    if !ip.is_version_4()
+        || header < size_of::<Ipv4>()
+        || ip.total_length() < header
+        || !packet.holds(L3 + ip.total_length())
+    {
+        return false;
+    }
+    let mut sum = 0u64;
+    for pair in 0..30 {
+        if pair * 2 >= header {
+            break;
+        }
+        let Some(Pair(bytes)) = packet.header::<Pair>(L3 + pair * 2) else {
+            return false;
+        };
+        sum += u64::from(u16::from_be_bytes(*bytes));
+    }
+    fold(sum) == 0xffff
+}
+
+/// The sum of the message's 32-bit words; RFC 1071 §2 (C): folding it gives the 16-bit one.
+#[inline(always)]
+fn sum(message: &[u8; VRRP_MAX_LEN], words: usize) -> u64 {
+    let mut sum = 0u64;
+    for (index, word) in message.as_chunks::<4>().0.iter().enumerate() {
+        if index >= words {
+            break;
+        }
+        sum += u64::from(u32::from_be_bytes(*word));
+    }
+    sum
+}
+
+#[inline(always)]
+fn pseudo_header(ip: &Ipv4, length: usize) -> u64 {
+    u64::from(u32::from_be_bytes(ip.source))
+        + u64::from(u32::from_be_bytes(ip.destination))
+        + u64::from(IP_VRRP)
+        + length as u64
+}
+
+/// Folds a sum of words of big-endian 16-bit units into 16 bits, end-around (RFC 1071 §1).
+#[inline(always)]
+const fn fold(sum: u64) -> u64 {
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    (sum >> 16) + (sum & 0xffff)
+}

@@ -1,0 +1,126 @@
+//! ARP: requests for a VIP are answered in place, claims of a VIP by others are reported.
+
+use hafw_common::{
+    counters::Counter,
+    event::{CLAIM_EVENT_GAP, ClaimEvent, EVENT_CLAIM},
+    iface::Iface,
+    lease::attracting,
+    mac_from_word, mac_to_word, v4_mapped,
+    vip::{Vip, filter_bit},
+};
+
+use crate::{
+    packet::PacketMut,
+    path::L3,
+    tables::Tables,
+    wire::{ARP_ETHERNET_IPV4, ARP_REPLY, ARP_REQUEST, Arp, Ethernet, GROUP_BIT},
+};
+
+/// Decides over an ARP frame.
+#[inline(always)]
+pub fn process<P: PacketMut + ?Sized, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    iface: &Iface,
+) -> Counter {
+    let Some(&arp) = packet.header::<Arp>(L3) else {
+        return Counter::PassRunt;
+    };
+    let request = arp.operation == ARP_REQUEST;
+    if arp.kind != ARP_ETHERNET_IPV4 || !(request || arp.operation == ARP_REPLY) {
+        return Counter::PassArp;
+    }
+    if let Some(vip) = vip_here(tables, arp.sender) {
+        // Our own gratuitous ARP, reflected by the network, claims nothing and asks nothing.
+        if mac_to_word(arp.sender_mac) == iface.mac {
+            return Counter::PassArp;
+        }
+        claim(tables, vip, &arp);
+        return Counter::DropArpClaim;
+    }
+    if !request || arp.sender_mac[0] & GROUP_BIT != 0 {
+        return Counter::PassArp;
+    }
+    let Some(vip) = vip_here(tables, arp.target) else {
+        return Counter::PassArp;
+    };
+    if !attracts(tables, vip.router) {
+        return Counter::DropArpStandby;
+    }
+    answer(packet, iface, &arp)
+}
+
+/// Whether this node answers for a router's VIPs now.
+#[inline(always)]
+pub(crate) fn attracts<T: Tables>(tables: &T, router: u32) -> bool {
+    let (Some(lease), Some(seen)) = (tables.lease(router), tables.seen(router)) else {
+        return false;
+    };
+    attracting(
+        tables.now(),
+        lease.renewed_at(),
+        lease.attract_until(),
+        seen.lost_at(),
+    )
+}
+
+/// The VIP with this address.
+#[inline(always)]
+pub(crate) fn vip<T: Tables>(tables: &T, address: [u8; 4]) -> Option<Vip> {
+    let (word, bit) = filter_bit(address);
+    if tables.filter_word(word) & bit == 0 {
+        return None;
+    }
+    tables.vip(address)
+}
+
+/// The VIP with this address, if its router lives on this interface: ARP for a VIP on another
+/// link is none of ours.
+#[inline(always)]
+fn vip_here<T: Tables>(tables: &T, address: [u8; 4]) -> Option<Vip> {
+    let vip = vip(tables, address)?;
+    (tables.router(vip.router)?.iface == tables.iface_slot()).then_some(vip)
+}
+
+/// Counts a claim, and reports it unless one of the router's was reported just before.
+#[inline(always)]
+fn claim<T: Tables>(tables: &T, vip: Vip, arp: &Arp) {
+    let Some(seen) = tables.seen(vip.router) else {
+        return;
+    };
+    seen.add_claim();
+    let at = tables.now();
+    if at.saturating_sub(seen.claim_at()) < CLAIM_EVENT_GAP {
+        return;
+    }
+    let event = ClaimEvent {
+        kind: EVENT_CLAIM,
+        router: vip.router,
+        at,
+        mac: mac_to_word(arp.sender_mac),
+        vip: v4_mapped(arp.sender),
+    };
+    if tables.push_claim(&event) {
+        seen.set_claim_at(at);
+    }
+}
+
+/// Turns a request into its reply: the asker becomes the target, we the sender.
+#[inline(always)]
+fn answer<P: PacketMut + ?Sized>(packet: &mut P, iface: &Iface, request: &Arp) -> Counter {
+    let ours = mac_from_word(iface.mac);
+    let Some(arp) = packet.header_mut::<Arp>(L3) else {
+        return Counter::PassRunt;
+    };
+    arp.operation = ARP_REPLY;
+    arp.sender_mac = ours;
+    arp.sender = request.target;
+    arp.target_mac = request.sender_mac;
+    arp.target = request.sender;
+    let Some(ethernet) = packet.header_mut::<Ethernet>(0) else {
+        return Counter::PassRunt;
+    };
+    ethernet.destination = request.sender_mac;
+    ethernet.source = ours;
+    Counter::TxArpReply
+}

@@ -1,0 +1,290 @@
+//! Every BPF map, and what the packet path asks of them. Layouts, capacities and who writes what:
+//! [`hafw_common::maps`].
+
+use core::{
+    ffi::c_void,
+    ops::{Deref, DerefMut},
+    ptr::NonNull,
+};
+
+use aya_ebpf::{
+    Global,
+    bindings::{
+        BPF_F_CURRENT_NETNS, BPF_F_MMAPABLE, BPF_TCP_LISTEN, bpf_sock_tuple,
+        bpf_sock_tuple__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1,
+    },
+    helpers::{bpf_jiffies64, bpf_ktime_get_ns, bpf_sk_release, bpf_skc_lookup_tcp},
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+
+use hafw_common::{
+    Node,
+    backend::{Backend, Traffic},
+    counters::Counter,
+    event::{ADVERT_EVENT_HEADER, AdvertEvent, ClaimEvent},
+    iface::Iface,
+    lease::{Lease, Seen},
+    maps::{
+        EVENTS_BYTES, MAX_BACKENDS, MAX_IFACES, MAX_PEERS, MAX_ROUTERS, MAX_SERVICES, MAX_VIPS,
+        VIP_FILTER_WORDS, VRID_ENTRIES, vrid_index,
+    },
+    router::{PeerKey, PeerSeen, RouterConfig},
+    service::{Service, ServiceKey, Slot},
+    vip::{Vip, VipKey},
+};
+use hafw_ebpf::{
+    tables::{BackendWords, Ends, LeaseWords, SeenWords, Tables},
+    word::Word,
+};
+
+/// Slot of the interface that this instance of the programs is attached to; set when it is loaded.
+#[unsafe(no_mangle)]
+static IFACE_SLOT: Global<u32> = Global::new(0);
+
+#[map]
+static NODE: Array<Node> = Array::with_max_entries(1, 0);
+#[map]
+static IFACES: Array<Iface> = Array::with_max_entries(MAX_IFACES, 0);
+#[map]
+static VRIDS: Array<u32> = Array::with_max_entries(VRID_ENTRIES, 0);
+#[map]
+static ROUTERS: Array<RouterConfig> = Array::with_max_entries(MAX_ROUTERS, 0);
+#[map]
+static LEASES: Array<[Word; size_of::<Lease>() / 8]> =
+    Array::with_max_entries(MAX_ROUTERS, BPF_F_MMAPABLE);
+#[map]
+static SEEN: Array<[Word; size_of::<Seen>() / 8]> =
+    Array::with_max_entries(MAX_ROUTERS, BPF_F_MMAPABLE);
+#[map]
+static PEERS: LruHashMap<PeerKey, PeerSeen> = LruHashMap::with_max_entries(MAX_PEERS, 0);
+#[map]
+static VIP_FILTER: Array<u64> = Array::with_max_entries(VIP_FILTER_WORDS, 0);
+#[map]
+static VIPS: HashMap<VipKey, Vip> = HashMap::with_max_entries(MAX_VIPS, 0);
+#[map]
+static SERVICES: HashMap<ServiceKey, Service> = HashMap::with_max_entries(MAX_SERVICES, 0);
+/// User space sets the real number of entries when it makes the map.
+#[map]
+static SLOTS: Array<Word> = Array::with_max_entries(65_537, BPF_F_MMAPABLE);
+#[map]
+static BACKENDS: Array<[Word; size_of::<Backend>() / 8]> =
+    Array::with_max_entries(MAX_BACKENDS, BPF_F_MMAPABLE);
+#[map]
+static TRAFFIC: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(MAX_BACKENDS, 0);
+#[map]
+static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
+/// Where an advert is put together: it is larger than a program's stack. Private to the programs.
+#[map]
+static SCRATCH: PerCpuArray<AdvertEvent> = PerCpuArray::with_max_entries(1, 0);
+
+/// The maps, for one run of a program.
+pub(crate) struct Maps {
+    ctx: *mut c_void,
+}
+
+impl Maps {
+    /// `ctx`: what the program was called with.
+    pub(crate) const fn new(ctx: *mut c_void) -> Self {
+        Self { ctx }
+    }
+}
+
+impl Tables for Maps {
+    type Record = Record;
+
+    #[inline(always)]
+    fn iface(&self) -> Iface {
+        // No MAC is all ones above 48 bits, so that nothing is addressed to a slot without entry.
+        const NONE: Iface = Iface {
+            mac: u64::MAX,
+            ifindex: 0,
+            reserved: 0,
+        };
+        IFACES.get(self.iface_slot()).copied().unwrap_or(NONE)
+    }
+
+    #[inline(always)]
+    fn iface_slot(&self) -> u32 {
+        IFACE_SLOT.load()
+    }
+
+    #[inline(always)]
+    fn filter_word(&self, index: u32) -> u64 {
+        VIP_FILTER.get(index).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn vip(&self, address: [u8; 4]) -> Option<Vip> {
+        // SAFETY: copied out at once. An element that is removed meanwhile may be reused for
+        // another VIP; the frame is then treated as one to that VIP.
+        unsafe { VIPS.get(VipKey { address }) }.copied()
+    }
+
+    #[inline(always)]
+    fn service(&self, key: &ServiceKey) -> Option<Service> {
+        // SAFETY: as in `vip`.
+        unsafe { SERVICES.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Option<Slot> {
+        SLOTS.get(index).map(|word| Slot(word.load()))
+    }
+
+    #[inline(always)]
+    fn backend(&self, index: u32) -> Option<BackendWords<'_>> {
+        BACKENDS.get(index).map(BackendWords::new)
+    }
+
+    #[inline(always)]
+    fn router_of(&self, vrid: u8, ipv6: bool) -> Option<u32> {
+        VRIDS
+            .get(vrid_index(self.iface_slot(), ipv6, vrid))?
+            .checked_sub(1)
+    }
+
+    #[inline(always)]
+    fn router(&self, index: u32) -> Option<&RouterConfig> {
+        ROUTERS.get(index)
+    }
+
+    #[inline(always)]
+    fn lease(&self, router: u32) -> Option<LeaseWords<'_>> {
+        LEASES.get(router).map(LeaseWords::new)
+    }
+
+    #[inline(always)]
+    fn seen(&self, router: u32) -> Option<SeenWords<'_>> {
+        SEEN.get(router).map(SeenWords::new)
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn jiffies(&self) -> u64 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_jiffies64() }
+    }
+
+    #[inline(always)]
+    fn has_connection(&self, ends: &Ends) -> bool {
+        let ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
+            saddr: u32::from_ne_bytes(ends.source),
+            daddr: u32::from_ne_bytes(ends.destination),
+            sport: u16::from_ne_bytes(ends.source_port),
+            dport: u16::from_ne_bytes(ends.destination_port),
+        };
+        let size = size_of_val(&ipv4) as u32;
+        let mut tuple = bpf_sock_tuple {
+            __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 { ipv4 },
+        };
+        let netns = BPF_F_CURRENT_NETNS as i64 as u64;
+        // SAFETY: the context is the program's, and the tuple is valid for `size` bytes.
+        let sock = unsafe { bpf_skc_lookup_tcp(self.ctx, &raw mut tuple, size, netns, 0) };
+        let Some(sock) = NonNull::new(sock) else {
+            return false;
+        };
+        // SAFETY: the reference just taken keeps the socket.
+        let state = unsafe { (*sock.as_ptr()).state };
+        // SAFETY: it is given back once, and the socket is not touched after.
+        unsafe { bpf_sk_release(sock.as_ptr().cast()) };
+        state != BPF_TCP_LISTEN
+    }
+
+    #[inline(always)]
+    fn count(&self, counter: Counter) {
+        if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
+            // SAFETY: this CPU's own word, and a program is not interrupted by another on its CPU.
+            unsafe { *value += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn note_traffic(&self, backend: u32, bytes: u64) {
+        if let Some(traffic) = TRAFFIC.get_ptr_mut(backend) {
+            // SAFETY: as in `count`.
+            let traffic = unsafe { &mut *traffic };
+            traffic.packets += 1;
+            traffic.bytes += bytes;
+        }
+    }
+
+    #[inline(always)]
+    fn note_peer(&self, peer: &PeerKey, priority: u8, mac: u64, at: u64) -> bool {
+        let seen = PeerSeen {
+            adverts: 1,
+            last_at: at,
+            priority: priority.into(),
+            mac,
+        };
+        let Some(entry) = PEERS.get_ptr_mut(peer) else {
+            return PEERS.insert(peer, seen, 0).is_ok();
+        };
+        // SAFETY: a PeerSeen is four words. Other CPUs may be writing the same ones; an evicted
+        // entry that is reused meanwhile gets one peer's advert noted on another.
+        let [adverts, last_at, priority, last_mac] =
+            unsafe { &*entry.cast::<[Word; size_of::<PeerSeen>() / 8]>() };
+        adverts.increment();
+        last_at.store(seen.last_at);
+        priority.store(seen.priority);
+        last_mac.store(seen.mac);
+        true
+    }
+
+    #[inline(always)]
+    fn record(&self) -> Option<Record> {
+        // SAFETY: this CPU's own, and used by one program run at a time.
+        SCRATCH
+            .get_ptr_mut(0)
+            .map(|event| Record(unsafe { &mut *event }))
+    }
+
+    #[inline(always)]
+    fn push_advert(&self, event: &AdvertEvent) -> bool {
+        let length = ADVERT_EVENT_HEADER + event.length as usize;
+        bytemuck::bytes_of(event)
+            .get(..length)
+            .is_some_and(|bytes| EVENTS.output::<[u8]>(bytes, 0).is_ok())
+    }
+
+    #[inline(always)]
+    fn push_claim(&self, event: &ClaimEvent) -> bool {
+        EVENTS.output::<[u8]>(bytemuck::bytes_of(event), 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn tell_lease_lost(&self, peer: &PeerKey, priority: u8) {
+        let PeerKey {
+            source: [.., a, b, c, d],
+            router,
+        } = *peer;
+        let source = u32::from_be_bytes([a, b, c, d]);
+        let _ = (router, source, priority);
+    }
+}
+
+/// One [`AdvertEvent`] of this CPU.
+pub(crate) struct Record(&'static mut AdvertEvent);
+
+impl Deref for Record {
+    type Target = AdvertEvent;
+
+    #[inline(always)]
+    fn deref(&self) -> &AdvertEvent {
+        self.0
+    }
+}
+
+impl DerefMut for Record {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut AdvertEvent {
+        self.0
+    }
+}

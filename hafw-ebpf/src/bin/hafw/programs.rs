@@ -1,0 +1,72 @@
+//! The programs and what the kernel is told.
+
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
+    helpers::{bpf_jiffies64, bpf_ktime_get_ns, bpf_redirect},
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use hafw_common::counters::Verdict;
+use hafw_ebpf::{egress, packet::PacketMut as _, path, tables::Tables as _, wire::Header};
+
+use crate::{
+    ctx::{Frame, Segment},
+    maps::Maps,
+};
+
+/// The packet path.
+#[xdp(frags)]
+pub(crate) fn hafw(ctx: XdpContext) -> u32 {
+    let maps = Maps::new(ctx.ctx.cast());
+    let outcome = path::process(&mut Frame::new(&ctx), &maps);
+    maps.count(outcome.counter);
+    match outcome.counter.verdict() {
+        Verdict::Pass | Verdict::Event => xdp_action::XDP_PASS,
+        Verdict::Drop => xdp_action::XDP_DROP,
+        Verdict::Tx => xdp_action::XDP_TX,
+        // SAFETY: a helper without pointers. It answers XDP_REDIRECT, or XDP_ABORTED.
+        Verdict::Redirect => unsafe { bpf_redirect(outcome.ifindex, 0) as u32 },
+    }
+}
+
+/// Passes everything: for the far ends of veth pairs, which deliver what this node sends by XDP_TX
+/// only if they have a program too.
+#[xdp(frags)]
+pub(crate) fn hafw_pass(_: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
+}
+
+/// A pair of clocks as one reading: native-endian jiffies64, then CLOCK_MONOTONIC in ns.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Clocks([[u8; 8]; 2]);
+
+impl Header for Clocks {}
+
+/// Run once through BPF_PROG_TEST_RUN, never attached: writes the pair over the frame it is given.
+#[xdp(frags)]
+pub(crate) fn hafw_clock(ctx: XdpContext) -> u32 {
+    if let Some(clocks) = Frame::new(&ctx).header_mut::<Clocks>(0) {
+        // SAFETY: helpers without arguments.
+        let (jiffies, now) = unsafe { (bpf_jiffies64(), bpf_ktime_get_ns()) };
+        *clocks = Clocks([jiffies.to_ne_bytes(), now.to_ne_bytes()]);
+    }
+    xdp_action::XDP_PASS
+}
+
+/// What leaves. "Unspecified" leaves the decision to the programs after this one.
+#[classifier]
+pub(crate) fn hafw_egress(ctx: TcContext) -> i32 {
+    let maps = Maps::new(ctx.skb.skb.cast());
+    match egress::process(&Segment::new(&ctx), &maps) {
+        None => TC_ACT_UNSPEC,
+        Some(counter) => {
+            maps.count(counter);
+            TC_ACT_SHOT as i32
+        }
+    }
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,21 @@
+//! The packet path: what becomes of a frame, as pure functions over a bounds-checked view of it
+//! ([`packet::PacketMut`]) and over the maps in domain words ([`tables::Tables`]).
+//!
+//! The XDP programs (`src/bin/hafw`) run exactly this code over the kernel's frame and the BPF
+//! maps; tests and the fuzzer run it over byte slices and tables in memory. Nothing here names a
+//! map or calls a helper: on the host that would be a jump to a small integer.
+#![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+#![deny(unsafe_code)]
+
+pub mod advert;
+pub mod arp;
+pub mod egress;
+pub mod ipv4;
+pub mod local;
+pub mod packet;
+pub mod path;
+pub mod steer;
+pub mod tables;
+pub mod wire;
+pub mod word;

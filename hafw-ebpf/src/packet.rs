@@ -1,0 +1,58 @@
+//! The view of a frame that the packet path works on.
+
+use hafw_common::proto::VRRP_MAX_LEN;
+
+use crate::wire::Header;
+
+/// A frame, from its Ethernet header on. Every access is checked against its end.
+///
+/// The packet path is generic over this because the verifier refuses a slice made of `data` and
+/// `data_end`: it does not tie a computed length to the frame's end.
+pub trait Packet {
+    /// The header of type `H` at `offset`, if the frame's directly accessible part has all of it.
+    fn header<H: Header>(&self, offset: usize) -> Option<&H>;
+}
+
+/// A received frame.
+pub trait PacketMut: Packet {
+    /// As [`Packet::header`], to write to.
+    fn header_mut<H: Header>(&mut self, offset: usize) -> Option<&mut H>;
+
+    /// Whether the frame has at least `length` bytes, those in fragments (`xdp.frags`) included.
+    fn holds(&self, length: usize) -> bool;
+
+    /// Copies `length` bytes from `offset` on to the start of `into`. False, and nothing is
+    /// promised of `into`, if the frame or `into` is shorter, or `length` is 0.
+    fn copy(&self, offset: usize, length: usize, into: &mut [u8; VRRP_MAX_LEN]) -> bool;
+}
+
+impl Packet for [u8] {
+    fn header<H: Header>(&self, offset: usize) -> Option<&H> {
+        let bytes = self.get(offset..offset.checked_add(size_of::<H>())?)?;
+        bytemuck::try_from_bytes(bytes).ok()
+    }
+}
+
+impl PacketMut for [u8] {
+    fn header_mut<H: Header>(&mut self, offset: usize) -> Option<&mut H> {
+        let bytes = self.get_mut(offset..offset.checked_add(size_of::<H>())?)?;
+        bytemuck::try_from_bytes_mut(bytes).ok()
+    }
+
+    fn holds(&self, length: usize) -> bool {
+        self.len() >= length
+    }
+
+    fn copy(&self, offset: usize, length: usize, into: &mut [u8; VRRP_MAX_LEN]) -> bool {
+        let from = offset
+            .checked_add(length)
+            .and_then(|end| self.get(offset..end));
+        match (from, into.get_mut(..length)) {
+            (Some(from), Some(into)) if length != 0 => {
+                into.copy_from_slice(from);
+                true
+            }
+            _ => false,
+        }
+    }
+}

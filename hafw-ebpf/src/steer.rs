@@ -1,0 +1,93 @@
+//! L4 services: flow, slot, backend, rewrite.
+
+use hafw_common::{
+    backend::BACKEND_RESOLVED,
+    counters::Counter,
+    flow::{flow_hash4, slot_of},
+    iface::Iface,
+    lease::LEASE_GRACE,
+    mac_from_word,
+    service::{NO_BACKEND, Service, ServiceKey},
+};
+
+use crate::{
+    packet::PacketMut,
+    path::Outcome,
+    tables::Tables,
+    wire::{ETH_LEN, Ethernet},
+};
+
+/// One flow of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// The client's address.
+    pub client: [u8; 4],
+    /// The client's port.
+    pub client_port: [u8; 2],
+    /// The service.
+    pub key: ServiceKey,
+}
+
+/// Sends a frame of a flow to its backend. `datagram`: bytes of the IP datagram.
+#[inline(always)]
+pub fn process<P: PacketMut + ?Sized, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    iface: &Iface,
+    service: &Service,
+    flow: &Flow,
+    datagram: usize,
+) -> Outcome {
+    let Some(lease) = tables.lease(service.router) else {
+        return Counter::DropTable.into();
+    };
+    let jiffies = tables.jiffies();
+    if jiffies >= lease.serve_until() {
+        return Counter::DropNotServing.into();
+    }
+    if lease.flags() & LEASE_GRACE != 0
+        && let Some(seen) = tables.seen(service.router)
+    {
+        seen.set_served_at(jiffies);
+    }
+
+    let hash = flow_hash4(
+        flow.client,
+        flow.key.address,
+        flow.client_port,
+        flow.key.port,
+        flow.key.protocol,
+    );
+    let index = service
+        .first_slot
+        .wrapping_add(slot_of(hash, service.slots));
+    let Some(slot) = tables.slot(index) else {
+        return Counter::DropTable.into();
+    };
+    let chosen = slot.current();
+    if chosen == NO_BACKEND {
+        return Counter::DropNoBackend.into();
+    }
+    let Some(backend) = tables.backend(chosen) else {
+        return Counter::DropTable.into();
+    };
+    let next_hop = backend.next_hop();
+    if next_hop & BACKEND_RESOLVED == 0 {
+        return Counter::DropUnresolved.into();
+    }
+
+    let Some(ethernet) = packet.header_mut::<Ethernet>(0) else {
+        return Counter::DropTable.into();
+    };
+    ethernet.destination = mac_from_word(next_hop);
+    ethernet.source = mac_from_word(backend.source());
+    tables.note_traffic(chosen, (ETH_LEN + datagram) as u64);
+    let ifindex = backend.ifindex() as u32;
+    if ifindex == iface.ifindex {
+        return Counter::TxSteer.into();
+    }
+    Outcome {
+        counter: Counter::RedirectSteer,
+        ifindex,
+    }
+}
