@@ -10,8 +10,9 @@ pub struct Backend {
     pub source: u64,
     /// That interface's kernel index. Equal to the ingress interface's: XDP_TX.
     pub ifindex: u64,
-    /// Explicit padding to half a cache line.
-    pub reserved: u64,
+    /// Which backend of which service this is: a stable hash by which a restarted controller
+    /// finds its entries again. 0: the entry is free. XDP does not read it.
+    pub identity: u64,
 }
 
 /// The next hop's MAC is known.

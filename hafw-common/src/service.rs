@@ -2,7 +2,9 @@
 
 /// Key of [`crate::maps::SERVICES`].
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, bytemuck::Pod, bytemuck::Zeroable,
+)]
 pub struct ServiceKey {
     /// The VIP, IPv4, network order.
     pub address: [u8; 4],

@@ -1,1 +1,28 @@
-//! See the package description; the modules follow.
+//! Which backend serves which slot, and in what order the maps are brought there.
+//!
+//! Pure: no IO, no clock, no randomness. [`Balancer`] holds the services as they should be and as
+//! the maps have them; every change gives an ordered list of [`MapOp`]s, which whoever owns the
+//! maps carries out one by one. [`Health`] turns the outcomes of probes into the states that the
+//! balancer is fed with.
+#![forbid(unsafe_code)]
+
+mod adopt;
+mod alloc;
+mod balancer;
+mod configure;
+mod explain;
+mod health;
+mod identity;
+mod maglev;
+mod plan;
+mod service;
+
+pub use adopt::{Found, FoundService};
+pub use balancer::{Balancer, Capacity, Change};
+pub use configure::ConfigureError;
+pub use explain::{Explanation, Flow, Why};
+pub use health::{Cause, Health, Outcome, State};
+pub use identity::backend_key;
+pub use maglev::{Weighted, build, diff};
+pub use plan::MapOp;
+pub use service::{BackendSpec, BackendStatus, Hop, ServiceSpec, ServiceStatus};

@@ -1,0 +1,132 @@
+//! The rise and fall of what is probed.
+
+use std::fmt;
+
+/// How one probe ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should.
+    Ok,
+    /// Refused by the other side: nobody serves there.
+    Refused,
+    /// No answer in time. Says nothing of the other side while the network is flooded.
+    TimedOut,
+    /// An answer, and not the right one.
+    Bad(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok => f.write_str("ok"),
+            Self::Refused => f.write_str("refused"),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Bad(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// What is thought of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing was heard of it yet.
+    Unknown,
+    /// It serves.
+    Up,
+    /// It does not.
+    Down(Cause),
+}
+
+/// Why a target is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// All probes since it was up timed out: it may serve, and only the probes be lost. New flows
+    /// go elsewhere, and nothing is done to those that it has.
+    TimedOut,
+    /// It refused, or gave a wrong answer.
+    Failed,
+}
+
+/// One target's rise/fall machine. The first outcome decides at once, as keepalived's scripts do;
+/// after that `rise` good ones in a row are needed to go up and `fall` others to go down.
+#[derive(Clone, Debug)]
+pub struct Health {
+    rise: u32,
+    fall: u32,
+    state: State,
+    /// Outcomes in a row that speak against `state`.
+    against: u32,
+    /// Whether all of those timed out.
+    only_timeouts: bool,
+}
+
+impl Health {
+    /// `rise` and `fall` are at least 1 (0 counts as 1). `initial`: what a former controller
+    /// found, or [`State::Unknown`].
+    #[must_use]
+    pub fn new(rise: u32, fall: u32, initial: State) -> Self {
+        Self {
+            rise,
+            fall,
+            state: initial,
+            against: 0,
+            only_timeouts: true,
+        }
+    }
+
+    /// What is thought of the target now.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Takes an outcome in; returns the new state where it changed. A target that is down by
+    /// timeouts alone and then fails otherwise changes to [`Cause::Failed`] at once.
+    pub fn observe(&mut self, outcome: &Outcome) -> Option<State> {
+        let cause = match outcome {
+            Outcome::Ok => None,
+            Outcome::TimedOut => Some(Cause::TimedOut),
+            Outcome::Refused | Outcome::Bad(_) => Some(Cause::Failed),
+        };
+        match (self.state, cause) {
+            (State::Unknown, None) => self.change(State::Up),
+            (State::Unknown, Some(cause)) => self.change(State::Down(cause)),
+            (State::Up, None) | (State::Down(Cause::Failed), Some(_)) => self.confirm(),
+            (State::Up, Some(cause)) => {
+                self.only_timeouts &= cause == Cause::TimedOut;
+                let cause = if self.only_timeouts {
+                    Cause::TimedOut
+                } else {
+                    Cause::Failed
+                };
+                self.contradict(self.fall, State::Down(cause))
+            }
+            (State::Down(Cause::TimedOut), Some(Cause::TimedOut)) => self.confirm(),
+            (State::Down(Cause::TimedOut), Some(Cause::Failed)) => {
+                self.change(State::Down(Cause::Failed))
+            }
+            (State::Down(_), None) => self.contradict(self.rise, State::Up),
+        }
+    }
+
+    fn confirm(&mut self) -> Option<State> {
+        self.against = 0;
+        self.only_timeouts = true;
+        None
+    }
+
+    fn contradict(&mut self, needed: u32, state: State) -> Option<State> {
+        self.against += 1;
+        if self.against < needed {
+            None
+        } else {
+            self.change(state)
+        }
+    }
+
+    fn change(&mut self, state: State) -> Option<State> {
+        self.confirm();
+        self.state = state;
+        Some(state)
+    }
+}

@@ -1,0 +1,182 @@
+//! One service: how it should be, and how the maps have it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use hafw_common::{
+    proto::{IP_TCP, IP_UDP},
+    service::{NO_BACKEND, Service, ServiceKey},
+};
+
+use crate::{
+    health::{Cause, State},
+    identity::backend_key,
+    maglev::{self, Weighted},
+};
+
+/// A service as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// VIP, port and protocol.
+    pub key: ServiceKey,
+    /// Index of the router that owns the VIP.
+    pub router: u32,
+    /// How packets reach the backends, for instance [`hafw_common::service::MODE_DSR`].
+    pub mode: u32,
+    /// Table size, at least 1; see [`maglev::build`].
+    pub slots: u32,
+    /// Its backends, in any order.
+    pub backends: Vec<BackendSpec>,
+}
+
+/// A backend as configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendSpec {
+    /// Its identity: address and port.
+    pub address: SocketAddr,
+    /// Its share relative to the others'. 0: drained.
+    pub weight: u32,
+    /// Someone probes it and reports its state; otherwise it is up for ever.
+    pub probed: bool,
+}
+
+/// The way to a backend, as far as is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hop {
+    /// MAC of the next hop; `None` while it is not resolved.
+    pub next_hop: Option<[u8; 6]>,
+    /// MAC of the interface that leads there.
+    pub source: [u8; 6],
+    /// Kernel index of that interface; 0 while there is no route.
+    pub ifindex: u32,
+}
+
+/// A service, for showing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceStatus {
+    /// VIP, port and protocol.
+    pub key: ServiceKey,
+    /// Its map entry.
+    pub service: Service,
+    /// Its backends, in the order of the configuration.
+    pub backends: Vec<BackendStatus>,
+}
+
+/// A backend, for showing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendStatus {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Index into the BACKENDS and TRAFFIC maps.
+    pub index: u32,
+    /// Current weight.
+    pub weight: u32,
+    /// What its probes say.
+    pub state: State,
+    /// The way to it.
+    pub hop: Hop,
+    /// Slots that lead to it.
+    pub slots: u32,
+}
+
+/// A service with its place in the maps.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    pub(crate) key: ServiceKey,
+    pub(crate) service: Service,
+    pub(crate) backends: Vec<Entry>,
+    /// The map entry as written; `None` before it is.
+    pub(crate) written: Option<Service>,
+    /// The backend index of every slot as written; empty for a region that holds anything.
+    pub(crate) table: Vec<u32>,
+    /// What `table` was built from.
+    pub(crate) built: Vec<(Weighted, u32)>,
+}
+
+/// A backend with its place in the maps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) address: SocketAddr,
+    pub(crate) index: u32,
+    pub(crate) weight: u32,
+    pub(crate) probed: bool,
+    pub(crate) state: State,
+    pub(crate) hop: Hop,
+    /// The map entry as written; `None` before it is.
+    pub(crate) written: Option<Hop>,
+}
+
+impl Placed {
+    /// What the table should be built from: each backend's effective weight, and its index.
+    ///
+    /// Backends that are not down take all. Without any, those that merely timed out keep what
+    /// they have: the probes may be what is lost, in a flood for instance, and nothing is gained
+    /// by steering to nobody. Without those either, nobody is left.
+    pub(crate) fn shares(&self) -> Vec<(Weighted, u32)> {
+        let serves = |state| matches!(state, State::Unknown | State::Up);
+        let any = self
+            .backends
+            .iter()
+            .any(|b| b.weight > 0 && serves(b.state));
+        let chosen = |state| {
+            if any {
+                serves(state)
+            } else {
+                state == State::Down(Cause::TimedOut)
+            }
+        };
+        let share = |entry: &Entry| {
+            let full = entry.full_share();
+            let weight = if chosen(entry.state) { full.weight } else { 0 };
+            (Weighted { weight, ..full }, entry.index)
+        };
+        self.backends.iter().map(share).collect()
+    }
+
+    pub(crate) fn status(&self) -> ServiceStatus {
+        let slots = |index| self.table.iter().filter(|slot| **slot == index).count();
+        let backends = self.backends.iter().map(|entry| BackendStatus {
+            address: entry.address,
+            index: entry.index,
+            weight: entry.weight,
+            state: entry.state,
+            hop: entry.hop,
+            slots: u32::try_from(slots(entry.index)).unwrap_or(u32::MAX),
+        });
+        ServiceStatus {
+            key: self.key,
+            service: self.service,
+            backends: backends.collect(),
+        }
+    }
+}
+
+impl Entry {
+    /// Its share while it is up.
+    pub(crate) fn full_share(&self) -> Weighted {
+        Weighted {
+            key: backend_key(self.address),
+            weight: self.weight,
+        }
+    }
+}
+
+/// A service as people write it.
+pub(crate) fn name(key: &ServiceKey) -> String {
+    let address = Ipv4Addr::from(key.address);
+    let port = u16::from_be_bytes(key.port);
+    match key.protocol {
+        IP_TCP => format!("{address}:{port}/tcp"),
+        IP_UDP => format!("{address}:{port}/udp"),
+        other => format!("{address}:{port}/{other}"),
+    }
+}
+
+/// The backend index of every slot.
+pub(crate) fn table(shares: &[(Weighted, u32)], slots: u32) -> Vec<u32> {
+    let backends: Vec<_> = shares.iter().map(|(weighted, _)| *weighted).collect();
+    let index = |chosen: Option<u32>| chosen.map_or(NO_BACKEND, |i| shares[i as usize].1);
+    maglev::build(&backends, slots)
+        .into_iter()
+        .map(index)
+        .collect()
+}
