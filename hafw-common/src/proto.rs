@@ -11,6 +11,8 @@ pub const ETH_8021Q: u16 = 0x8100;
 /// EtherType of an 802.1ad service tag.
 pub const ETH_8021AD: u16 = 0x88a8;
 
+/// IP protocol number of ICMP.
+pub const IP_ICMP: u8 = 1;
 /// IP protocol number of TCP.
 pub const IP_TCP: u8 = 6;
 /// IP protocol number of UDP.

@@ -18,10 +18,11 @@ use hafw_common::{
 };
 
 use crate::{
+    checksum::Sum,
     packet::PacketMut,
     path::L3,
     tables::Tables,
-    wire::{Ethernet, Ipv4, Pair, VRRP_ADVERT, Vrrp},
+    wire::{Ethernet, Ipv4, VRRP_ADVERT, Vrrp, Word},
 };
 
 /// Judges an IPv4 frame of protocol 112, and acts on it if it is a valid advert for a router here.
@@ -81,10 +82,10 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(),
         return Err(Counter::AdvertBadLength);
     }
     let mut record = tables.record().ok_or(Counter::AdvertBadLength)?;
-    if !packet.copy(start, length, &mut record.message) {
-        return Err(Counter::AdvertBadLength);
-    }
-    check_message(&record.message, length, ip, vrrp, config)?;
+    let sum = packet
+        .copy(start, length, &mut record.message)
+        .ok_or(Counter::AdvertBadLength)?;
+    check_message(&record.message, length, sum, ip, vrrp, config)?;
 
     let at = tables.now();
     let peer = PeerKey { source, router };
@@ -143,16 +144,15 @@ fn revoke<T: Tables>(tables: &T, peer: &PeerKey, priority: u8, config: &RouterCo
 fn check_message(
     message: &[u8; VRRP_MAX_LEN],
     length: usize,
+    sum: Sum,
     ip: &Ipv4,
     vrrp: &Vrrp,
     config: &RouterConfig,
 ) -> Result<(), Counter> {
-    let words = vrrp.count as usize + if config.version == 2 { 4 } else { 2 };
-    let sum = sum(message, words);
     // RFC 9568 §5.2.8 sums the message alone; RFC 5798 was read by keepalived and FRR as summing
     // a pseudo-header too. Both are accepted.
-    let sound = fold(sum) == 0xffff
-        || (config.version == 3 && fold(sum + pseudo_header(ip, length)) == 0xffff);
+    let sound =
+        sum.is_valid() || (config.version == 3 && with_pseudo_header(sum, ip, length).is_valid());
     if !sound {
         return Err(Counter::AdvertBadChecksum);
     }
@@ -195,45 +195,25 @@ fn is_intact<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4) -> bool {
     {
         return false;
     }
-    let mut sum = 0u64;
-    for pair in 0..30 {
-        if pair * 2 >= header {
+    let mut sum = Sum::default();
+    for word in 0..15 {
+        if word * 4 >= header {
             break;
         }
-        let Some(Pair(bytes)) = packet.header::<Pair>(L3 + pair * 2) else {
+        let Some(Word(bytes)) = packet.header::<Word>(L3 + word * 4) else {
             return false;
         };
-        sum += u64::from(u16::from_be_bytes(*bytes));
+        sum = sum.and(*bytes);
     }
-    fold(sum) == 0xffff
+    sum.is_valid()
 }
 
-/// The sum of the message's 32-bit words; RFC 1071 §2 (C): folding it gives the 16-bit one.
+/// What RFC 5798's pseudo-header adds for IPv4, as its implementations read it: both addresses,
+/// the protocol and the message's length.
 #[inline(always)]
-fn sum(message: &[u8; VRRP_MAX_LEN], words: usize) -> u64 {
-    let mut sum = 0u64;
-    for (index, word) in message.as_chunks::<4>().0.iter().enumerate() {
-        if index >= words {
-            break;
-        }
-        sum += u64::from(u32::from_be_bytes(*word));
-    }
-    sum
-}
-
-#[inline(always)]
-fn pseudo_header(ip: &Ipv4, length: usize) -> u64 {
-    u64::from(u32::from_be_bytes(ip.source))
-        + u64::from(u32::from_be_bytes(ip.destination))
-        + u64::from(IP_VRRP)
-        + length as u64
-}
-
-/// Folds a sum of words of big-endian 16-bit units into 16 bits, end-around (RFC 1071 §1).
-#[inline(always)]
-const fn fold(sum: u64) -> u64 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    (sum >> 16) + (sum & 0xffff)
+fn with_pseudo_header(sum: Sum, ip: &Ipv4, length: usize) -> Sum {
+    let [high, low] = (length as u16).to_be_bytes();
+    sum.and(ip.source)
+        .and(ip.destination)
+        .and([0, IP_VRRP, high, low])
 }

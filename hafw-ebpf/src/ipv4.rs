@@ -3,18 +3,19 @@
 use hafw_common::{
     counters::Counter,
     iface::Iface,
-    proto::{IP_TCP, IP_UDP, IP_VRRP},
+    proto::{IP_ICMP, IP_TCP, IP_UDP, IP_VRRP},
     service::ServiceKey,
     vip::{VIP_HAS_SERVICE, filter_bit},
 };
 
 use crate::{
-    advert, local,
+    advert, icmp,
+    local::{self, Segment},
     packet::PacketMut,
     path::{Addressed, L3, Outcome},
     steer::{self, Flow},
     tables::Tables,
-    wire::{Ipv4, Ports, TCP_LEN, UDP_LEN},
+    wire::{Ipv4, Ports, TCP_LEN, Tcp, UDP_LEN},
 };
 
 /// Decides over an IPv4 frame.
@@ -37,12 +38,11 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     }
     match addressed {
         Addressed::ToUs => to_vip(packet, tables, iface, &ip),
-        Addressed::ToGroup if tables.vip(ip.destination).is_some() => Counter::PassGroup.into(),
-        Addressed::ToGroup => Counter::PassIpv4.into(),
+        Addressed::ToGroup => unless_foreign(tables, &ip, Counter::PassGroup),
     }
 }
 
-/// A frame to an address that probably is a VIP: the filter has false positives.
+/// A frame to an address that is a VIP, but for the filter's false positives.
 #[inline(always)]
 fn to_vip<P: PacketMut + ?Sized, T: Tables>(
     packet: &mut P,
@@ -50,67 +50,93 @@ fn to_vip<P: PacketMut + ?Sized, T: Tables>(
     iface: &Iface,
     ip: &Ipv4,
 ) -> Outcome {
-    if !is_sound(packet, ip) {
+    // Only a first fragment has ports, so fragments cannot be told from a service's.
+    let fragment = ip.is_fragment();
+    let contents = if !is_sound(packet, ip) {
+        Err(Malformed)
+    } else if fragment {
+        Ok(Contents::default())
+    } else {
+        contents(packet, ip)
+    };
+    let Ok(Contents { flow, segment }) = contents else {
         return unless_foreign(tables, ip, Counter::DropMalformed);
+    };
+    if let Some(flow) = flow
+        && let Some(service) = tables.service(&flow.key)
+    {
+        return steer::process(packet, tables, iface, &service, &flow, ip.total_length());
     }
-    if ip.is_fragment() {
-        return match tables.vip(ip.destination) {
-            None => Counter::PassIpv4.into(),
-            Some(vip) if vip.flags & VIP_HAS_SERVICE != 0 => Counter::DropFragment.into(),
-            Some(vip) => local::process(packet, tables, iface, ip, vip, None),
-        };
+    match tables.vip(ip.destination) {
+        None => Counter::PassIpv4.into(),
+        Some(vip) if fragment && vip.flags & VIP_HAS_SERVICE != 0 => Counter::DropFragment.into(),
+        Some(vip) => local::process(packet, tables, iface, ip, vip, segment),
     }
+}
+
+/// What a datagram carries, as far as it matters here.
+#[derive(Default)]
+struct Contents {
+    /// The flow that it belongs to, if it can be one of a service.
+    flow: Option<Flow>,
+    /// Its TCP segment.
+    segment: Segment,
+}
+
+/// A datagram that ends before its L4 header does.
+struct Malformed;
+
+#[inline(always)]
+fn contents<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4) -> Result<Contents, Malformed> {
     let l4 = L3 + ip.header_length();
-    let least = match ip.protocol {
-        IP_TCP => TCP_LEN,
-        IP_UDP => UDP_LEN,
-        _ => 0,
-    };
-    if least == 0 {
-        return to_local(packet, tables, iface, ip, None);
+    let payload = ip.total_length() - ip.header_length();
+    match ip.protocol {
+        IP_TCP => {
+            let tcp = packet
+                .header::<Tcp>(l4)
+                .filter(|_| payload >= TCP_LEN)
+                .ok_or(Malformed)?;
+            let segment = Segment {
+                ports: tcp.ports,
+                flags: tcp.flags,
+                is_tcp: true,
+            };
+            Ok(Contents {
+                flow: Some(flow(ip, tcp.ports)),
+                segment,
+            })
+        }
+        IP_UDP => {
+            let ports = packet.header::<Ports>(l4).filter(|_| payload >= UDP_LEN);
+            let flow = flow(ip, *ports.ok_or(Malformed)?);
+            Ok(Contents {
+                flow: Some(flow),
+                segment: Segment::default(),
+            })
+        }
+        IP_ICMP => {
+            let flow = icmp::flow_of_error(packet, ip, l4);
+            Ok(Contents {
+                flow,
+                segment: Segment::default(),
+            })
+        }
+        _ => Ok(Contents::default()),
     }
-    let Some(&ports) = packet.header::<Ports>(l4) else {
-        return unless_foreign(tables, ip, Counter::DropMalformed);
-    };
-    if ip.total_length() < ip.header_length() + least {
-        return unless_foreign(tables, ip, Counter::DropMalformed);
-    }
+}
+
+#[inline(always)]
+fn flow(ip: &Ipv4, ports: Ports) -> Flow {
     let key = ServiceKey {
         address: ip.destination,
         port: ports.destination,
         protocol: ip.protocol,
         reserved: 0,
     };
-    match tables.service(&key) {
-        Some(service) => {
-            let flow = Flow {
-                client: ip.source,
-                client_port: ports.source,
-                key,
-            };
-            steer::process(packet, tables, iface, &service, &flow, ip.total_length())
-        }
-        None => to_local(
-            packet,
-            tables,
-            iface,
-            ip,
-            (ip.protocol == IP_TCP).then_some(l4),
-        ),
-    }
-}
-
-#[inline(always)]
-fn to_local<P: PacketMut + ?Sized, T: Tables>(
-    packet: &mut P,
-    tables: &T,
-    iface: &Iface,
-    ip: &Ipv4,
-    tcp: Option<usize>,
-) -> Outcome {
-    match tables.vip(ip.destination) {
-        Some(vip) => local::process(packet, tables, iface, ip, vip, tcp),
-        None => Counter::PassIpv4.into(),
+    Flow {
+        client: ip.source,
+        client_port: ports.source,
+        key,
     }
 }
 
@@ -123,6 +149,7 @@ fn is_sound<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4) -> bool {
         && packet.holds(L3 + ip.total_length())
 }
 
+/// `counter`, unless the filter was wrong and the destination is no VIP.
 #[inline(always)]
 fn unless_foreign<T: Tables>(tables: &T, ip: &Ipv4, counter: Counter) -> Outcome {
     match tables.vip(ip.destination) {

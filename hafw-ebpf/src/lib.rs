@@ -8,9 +8,16 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![deny(unsafe_code)]
 
+#[cfg(any(test, feature = "fixtures"))]
+extern crate std;
+
 pub mod advert;
 pub mod arp;
+pub mod checksum;
 pub mod egress;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
+pub mod icmp;
 pub mod ipv4;
 pub mod local;
 pub mod packet;
@@ -19,3 +26,6 @@ pub mod steer;
 pub mod tables;
 pub mod wire;
 pub mod word;
+
+#[cfg(test)]
+mod tests;

@@ -12,10 +12,46 @@ use crate::{
     packet::PacketMut,
     path::Outcome,
     tables::{Ends, LeaseWords, Tables},
-    wire::{Ethernet, Ipv4, TCP_ACK, TCP_SYN, Tcp},
+    wire::{Ethernet, Ipv4, Ports, TCP_ACK, TCP_SYN},
 };
 
-/// Decides over a frame to a VIP. `tcp`: where its TCP header starts, if it has one.
+/// The TCP segment in a datagram. Every field has a value when there is none: with an `Option`,
+/// LLVM tests the protocol twice, and the verifier follows the path between that cannot be.
+#[derive(Clone, Copy)]
+pub struct Segment {
+    /// Its ports.
+    pub ports: Ports,
+    /// Its control bits.
+    pub flags: u8,
+    /// Whether there is one.
+    pub is_tcp: bool,
+}
+
+impl Default for Segment {
+    /// None.
+    #[inline(always)]
+    fn default() -> Self {
+        let ports = Ports {
+            source: [0; 2],
+            destination: [0; 2],
+        };
+        Self {
+            ports,
+            flags: 0,
+            is_tcp: false,
+        }
+    }
+}
+
+impl Segment {
+    /// Whether it asks for a new connection.
+    #[inline(always)]
+    const fn opens(&self) -> bool {
+        self.flags & (TCP_SYN | TCP_ACK) == TCP_SYN
+    }
+}
+
+/// Decides over a frame to a VIP.
 #[inline(always)]
 pub fn process<P: PacketMut + ?Sized, T: Tables>(
     packet: &mut P,
@@ -23,7 +59,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     iface: &Iface,
     ip: &Ipv4,
     vip: Vip,
-    tcp: Option<usize>,
+    segment: Segment,
 ) -> Outcome {
     if vip.flags & VIP_ACCEPT == 0 {
         return Counter::DropNotAccepted.into();
@@ -31,13 +67,6 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     let (Some(lease), Some(seen)) = (tables.lease(vip.router), tables.seen(vip.router)) else {
         return Counter::DropTable.into();
     };
-    let segment = match tcp.map(|at| packet.header::<Tcp>(at)) {
-        None => None,
-        Some(Some(tcp)) => Some(*tcp),
-        Some(None) => return Counter::DropMalformed.into(),
-    };
-    let opens = segment.is_some_and(|tcp| tcp.flags & (TCP_SYN | TCP_ACK) == TCP_SYN);
-
     let now = tables.now();
     let jiffies = tables.jiffies();
     if attracting(
@@ -46,10 +75,10 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
         lease.attract_until(),
         seen.lost_at(),
     ) {
-        if !opens
-            && let Some(tcp) = segment
+        if segment.is_tcp
+            && !segment.opens()
             && let Some(peer) = handoff_peer(tables, vip.router, lease, jiffies)
-            && !tables.has_connection(&ends(ip, &tcp))
+            && !tables.has_connection(&ends(ip, segment.ports))
         {
             return hand_off(packet, iface, peer);
         }
@@ -58,7 +87,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     if jiffies >= lease.local_until() {
         return Counter::DropStandby.into();
     }
-    if opens {
+    if segment.opens() {
         return Counter::DropGraceSyn.into();
     }
     seen.set_served_at(jiffies);
@@ -93,11 +122,11 @@ fn hand_off<P: PacketMut + ?Sized>(packet: &mut P, iface: &Iface, peer: u64) -> 
 }
 
 #[inline(always)]
-fn ends(ip: &Ipv4, tcp: &Tcp) -> Ends {
+fn ends(ip: &Ipv4, ports: Ports) -> Ends {
     Ends {
         source: ip.source,
         destination: ip.destination,
-        source_port: tcp.ports.source,
-        destination_port: tcp.ports.destination,
+        source_port: ports.source,
+        destination_port: ports.destination,
     }
 }

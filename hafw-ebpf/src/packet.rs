@@ -2,7 +2,7 @@
 
 use hafw_common::proto::VRRP_MAX_LEN;
 
-use crate::wire::Header;
+use crate::{checksum::Sum, wire::Header};
 
 /// A frame, from its Ethernet header on. Every access is checked against its end.
 ///
@@ -21,9 +21,10 @@ pub trait PacketMut: Packet {
     /// Whether the frame has at least `length` bytes, those in fragments (`xdp.frags`) included.
     fn holds(&self, length: usize) -> bool;
 
-    /// Copies `length` bytes from `offset` on to the start of `into`. False, and nothing is
-    /// promised of `into`, if the frame or `into` is shorter, or `length` is 0.
-    fn copy(&self, offset: usize, length: usize, into: &mut [u8; VRRP_MAX_LEN]) -> bool;
+    /// Copies `length` bytes from `offset` on to the start of `into`, and returns the sum of their
+    /// 32-bit words ([`crate::checksum`]). `None` if the frame or `into` is shorter, or if `length`
+    /// is 0 or no multiple of 4.
+    fn copy(&self, offset: usize, length: usize, into: &mut [u8; VRRP_MAX_LEN]) -> Option<Sum>;
 }
 
 impl Packet for [u8] {
@@ -43,16 +44,11 @@ impl PacketMut for [u8] {
         self.len() >= length
     }
 
-    fn copy(&self, offset: usize, length: usize, into: &mut [u8; VRRP_MAX_LEN]) -> bool {
-        let from = offset
-            .checked_add(length)
-            .and_then(|end| self.get(offset..end));
-        match (from, into.get_mut(..length)) {
-            (Some(from), Some(into)) if length != 0 => {
-                into.copy_from_slice(from);
-                true
-            }
-            _ => false,
-        }
+    fn copy(&self, offset: usize, length: usize, into: &mut [u8; VRRP_MAX_LEN]) -> Option<Sum> {
+        let from = self.get(offset..offset.checked_add(length)?)?;
+        let into = into.get_mut(..length)?;
+        into.copy_from_slice(from);
+        let (words, rest) = into.as_chunks();
+        (!words.is_empty() && rest.is_empty()).then(|| Sum::default().and_all(words))
     }
 }

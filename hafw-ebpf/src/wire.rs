@@ -114,6 +114,13 @@ impl Ipv4 {
     pub const fn is_fragment(&self) -> bool {
         u16::from_be_bytes(self.fragment) & 0x3fff != 0
     }
+
+    /// Whether this is a fragment other than the first: what follows is no L4 header.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_later_fragment(&self) -> bool {
+        u16::from_be_bytes(self.fragment) & 0x1fff != 0
+    }
 }
 
 /// The first four bytes of TCP and of UDP.
@@ -152,6 +159,30 @@ pub const TCP_SYN: u8 = 0x02;
 /// See [`TCP_SYN`].
 pub const TCP_ACK: u8 = 0x10;
 
+/// Bytes of an ICMP header; in an error, the datagram it is about follows.
+pub const ICMP_LEN: usize = size_of::<Icmp>();
+
+/// An ICMP header (RFC 792).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Icmp {
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// Checksum.
+    pub checksum: [u8; 2],
+    /// Of a meaning that depends on the type.
+    pub rest: [u8; 4],
+}
+
+/// [`Icmp::kind`]s of errors about a datagram.
+pub const ICMP_UNREACHABLE: u8 = 3;
+/// See [`ICMP_UNREACHABLE`].
+pub const ICMP_TIME_EXCEEDED: u8 = 11;
+/// See [`ICMP_UNREACHABLE`].
+pub const ICMP_PARAMETER_PROBLEM: u8 = 12;
+
 /// A VRRP header without addresses, of either version (RFC 9568 §5.2, RFC 3768 §5.3).
 ///
 /// ```text
@@ -185,20 +216,21 @@ pub struct Vrrp {
 /// The type of an advert, the only one there is.
 pub const VRRP_ADVERT: u8 = 1;
 
-/// A pair of bytes.
+/// Four bytes.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub struct Pair(pub [u8; 2]);
+pub struct Word(pub [u8; 4]);
 
 impl Header for Ethernet {}
 impl Header for Arp {}
 impl Header for Ipv4 {}
 impl Header for Ports {}
 impl Header for Tcp {}
+impl Header for Icmp {}
 impl Header for Vrrp {}
-impl Header for Pair {}
+impl Header for Word {}
 
-/// A word of MAC bytes without what stands above them.
+/// In the first byte of a MAC: a group, broadcast among them (IEEE 802, I/G).
 pub(crate) const GROUP_BIT: u8 = 1;
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! The kernel's frame as the packet path sees it.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{
-    helpers::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    helpers::{bpf_csum_diff, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::{TcContext, XdpContext},
 };
 use hafw_common::proto::VRRP_MAX_LEN;
 use hafw_ebpf::{
+    checksum::Sum,
     packet::{Packet, PacketMut},
     wire::Header,
 };
@@ -49,14 +50,36 @@ impl PacketMut for Frame<'_> {
     }
 
     #[inline(always)]
-    fn copy(&self, offset: usize, length: usize, into: &mut [u8; VRRP_MAX_LEN]) -> bool {
-        if length == 0 || length > VRRP_MAX_LEN {
-            return false;
+    fn copy(&self, offset: usize, length: usize, into: &mut [u8; VRRP_MAX_LEN]) -> Option<Sum> {
+        if length == 0 || length > VRRP_MAX_LEN || !length.is_multiple_of(4) {
+            return None;
         }
-        let into = into.as_mut_ptr().cast::<c_void>();
+        let to = into.as_mut_ptr().cast::<c_void>();
         // SAFETY: `into` has VRRP_MAX_LEN bytes, at least `length`.
-        unsafe { bpf_xdp_load_bytes(self.0.ctx, offset as u32, into, length as u32) == 0 }
+        if unsafe { bpf_xdp_load_bytes(self.0.ctx, offset as u32, to, length as u32) } != 0 {
+            return None;
+        }
+        Some(Sum::of(sum(into, length)))
     }
+}
+
+/// The sum of the first `length` bytes.
+///
+/// By the kernel's helper: a loop here would leave the verifier a state to follow for each of the
+/// 259 lengths. The helper takes at most 512 bytes (`MAX_BPF_STACK`) before Linux 6.13.
+#[inline(always)]
+fn sum(message: &[u8; VRRP_MAX_LEN], length: usize) -> u32 {
+    const PIECE: usize = 512;
+    let mut sum = 0;
+    for start in [0, PIECE, 2 * PIECE] {
+        if start < length {
+            let piece = (length - start).min(PIECE).min(VRRP_MAX_LEN - start);
+            let from = message.as_ptr().wrapping_add(start).cast_mut().cast();
+            // SAFETY: `piece` bytes from `start` on are in bounds; the helper only reads them.
+            sum = unsafe { bpf_csum_diff(ptr::null_mut(), 0, from, piece as u32, sum) } as u32;
+        }
+    }
+    sum
 }
 
 /// A frame about to leave.

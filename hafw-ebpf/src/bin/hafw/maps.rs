@@ -18,6 +18,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 
+use aya_log_ebpf::warn;
 use hafw_common::{
     Node,
     backend::{Backend, Traffic},
@@ -266,7 +267,10 @@ impl Tables for Maps {
             router,
         } = *peer;
         let source = u32::from_be_bytes([a, b, c, d]);
-        let _ = (router, source, priority);
+        warn!(
+            self,
+            "router {}: lease lost to {:i}, priority {}", router, source, priority
+        );
     }
 }
 

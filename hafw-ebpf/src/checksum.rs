@@ -1,0 +1,79 @@
+//! The internet checksum (RFC 1071).
+//!
+//! Sums are taken over 32-bit words in the machine's byte order: the ones' complement sum does not
+//! depend on it as long as nothing but its being all ones is asked (RFC 1071 §2 (B)).
+
+/// A ones' complement sum under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// A sum of words that someone else took.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(sum: u32) -> Self {
+        Self(sum as u64)
+    }
+
+    /// With four more bytes, as they lie in memory.
+    #[must_use]
+    #[inline(always)]
+    pub const fn and(self, word: [u8; 4]) -> Self {
+        // 2^32 words fit before this overflows.
+        Self(self.0 + u32::from_ne_bytes(word) as u64)
+    }
+
+    /// With these words.
+    #[must_use]
+    #[inline(always)]
+    pub fn and_all(self, words: &[[u8; 4]]) -> Self {
+        words.iter().fold(self, |sum, word| sum.and(*word))
+    }
+
+    /// Whether what was summed, its checksum field included, is intact.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_valid(self) -> bool {
+        let sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        (sum >> 16) + (sum & 0xffff) == 0xffff
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header from a keepalived advert, captured.
+    const HEADER: [u8; 20] = [
+        0x45, 0xc0, 0x00, 0x28, 0x00, 0x01, 0x00, 0x00, 0xff, 0x70, 0xd0, 0x8d, 10, 0, 0, 5, 224,
+        0, 0, 18,
+    ];
+
+    fn sum(bytes: &[u8]) -> Sum {
+        Sum::default().and_all(bytes.as_chunks().0)
+    }
+
+    #[test]
+    fn a_captured_header_is_valid() {
+        assert!(sum(&HEADER).is_valid());
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        for bit in 0..HEADER.len() * 8 {
+            let mut bytes = HEADER;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(!sum(&bytes).is_valid(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn carries_are_added_back_until_none_is_left() {
+        // 0xffff + 0xffff + 1 folds to 0xffff + 1, which folds to 1, not to 0x10000.
+        assert!(sum(&[0xff; 8]).is_valid());
+        assert!(!sum(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1]).is_valid());
+        assert!(!sum(&[0; 8]).is_valid());
+    }
+}
