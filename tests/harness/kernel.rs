@@ -1,0 +1,400 @@
+//! The loaded programs with maps of their own: a [`World`] goes in, frames run through
+//! `BPF_PROG_TEST_RUN`, and what they left behind comes out.
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
+    programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp},
+};
+use bytemuck::Zeroable as _;
+use hafw_common::{
+    backend::{Backend, Traffic},
+    counters::{Counter, Verdict},
+    event::{ADVERT_EVENT_HEADER, AdvertEvent, ClaimEvent, EVENT_ADVERT, EVENT_CLAIM},
+    iface::Iface,
+    lease::{Lease, Seen},
+    maps,
+    router::{PeerKey, PeerSeen, RouterConfig},
+    service::{Service, ServiceKey},
+    vip::{Vip, VipKey, filter_bit},
+};
+use hafw_ebpf::fixtures::{Clock, Event, Observed, SeenDelta, World, world::IFACE};
+
+/// What the XDP program answers: include/uapi/linux/bpf.h, enum xdp_action.
+const XDP_ACTIONS: [(u32, Verdict); 4] = [
+    (1, Verdict::Drop),
+    (2, Verdict::Pass),
+    (3, Verdict::Tx),
+    (4, Verdict::Redirect),
+];
+/// What the egress program answers for a frame that must not leave: TC_ACT_SHOT.
+const TC_SHOT: u32 = 2;
+
+/// The programs, loaded.
+pub struct Kernel {
+    ebpf: Ebpf,
+    tables: Tables,
+    installed: Option<World>,
+    counters: BTreeMap<Counter, u64>,
+    traffic: BTreeMap<u32, Traffic>,
+}
+
+struct Tables {
+    ifaces: Array<MapData, Iface>,
+    vrids: Array<MapData, u32>,
+    routers: Array<MapData, RouterConfig>,
+    leases: Array<MapData, Lease>,
+    seen: Array<MapData, Seen>,
+    peers: HashMap<MapData, PeerKey, PeerSeen>,
+    vip_filter: Array<MapData, u64>,
+    vips: HashMap<MapData, VipKey, Vip>,
+    services: HashMap<MapData, ServiceKey, Service>,
+    slots: Array<MapData, u64>,
+    backends: Array<MapData, Backend>,
+    traffic: PerCpuArray<MapData, Traffic>,
+    counters: PerCpuArray<MapData, u64>,
+    events: RingBuf<MapData>,
+}
+
+impl Kernel {
+    /// Loads the programs of an object.
+    ///
+    /// # Panics
+    /// The kernel refuses them; the verifier's log is in the message.
+    #[must_use]
+    pub fn load(object: &[u8]) -> Self {
+        let mut ebpf = EbpfLoader::new()
+            .override_global("IFACE_SLOT", &IFACE, true)
+            .load(object)
+            .unwrap_or_else(|error| panic!("cannot load the object: {error:?}"));
+        for name in ["hafw", "hafw_pass", "hafw_clock"] {
+            let program = xdp_mut(&mut ebpf, name);
+            program
+                .load()
+                .unwrap_or_else(|error| panic!("cannot load {name}: {error}"));
+        }
+        let egress: &mut SchedClassifier = ebpf
+            .program_mut("hafw_egress")
+            .expect("the object has it")
+            .try_into()
+            .expect("a classifier");
+        egress
+            .load()
+            .unwrap_or_else(|error| panic!("cannot load hafw_egress: {error}"));
+        let tables = Tables::take(&mut ebpf);
+        Self {
+            ebpf,
+            tables,
+            installed: None,
+            counters: BTreeMap::new(),
+            traffic: BTreeMap::new(),
+        }
+    }
+
+    /// The loaded packet path.
+    #[must_use]
+    pub fn xdp(&self) -> &Xdp {
+        self.program("hafw")
+    }
+
+    /// One of the loaded XDP programs.
+    ///
+    /// # Panics
+    /// There is none of this name.
+    #[must_use]
+    pub fn program(&self, name: &str) -> &Xdp {
+        self.ebpf
+            .program(name)
+            .expect("the object has it")
+            .try_into()
+            .expect("an XDP program")
+    }
+
+    /// Both clocks, as the programs read them.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        let (_, frame) = run(self.program("hafw_clock"), &[0; 64]);
+        let word = |at: usize| u64::from_ne_bytes(frame[at..at + 8].try_into().expect("8 bytes"));
+        Clock {
+            jiffies: word(0),
+            now: word(8),
+        }
+    }
+
+    /// Puts a world into the maps, in place of the last one.
+    pub fn install(&mut self, world: &World) {
+        if let Some(last) = self.installed.take() {
+            self.tables.put(&last, true);
+        }
+        self.tables.put(world, false);
+        self.installed = Some(world.clone());
+        self.forget();
+    }
+
+    /// Makes [`Self::observed`] start from here, and undoes what runs changed in the tables.
+    pub fn forget(&mut self) {
+        let world = self.installed.as_ref().expect("a world is installed");
+        for (index, router) in &world.routers {
+            self.tables
+                .seen
+                .set(*index, router.seen, 0)
+                .expect("the index is in range");
+        }
+        let peers: Vec<PeerKey> = self
+            .tables
+            .peers
+            .keys()
+            .map(|key| key.expect("a key"))
+            .collect();
+        for peer in peers {
+            self.tables.peers.remove(&peer).expect("the key was there");
+        }
+        self.tables.drain();
+        self.counters = self.tables.counters();
+        self.traffic = self.tables.traffic(world);
+    }
+
+    /// Runs the packet path over a received frame: its verdict, and the frame after.
+    #[must_use]
+    pub fn receive(&self, frame: &[u8]) -> (Verdict, Vec<u8>) {
+        let (action, frame) = run(self.xdp(), frame);
+        let verdict = XDP_ACTIONS.iter().find(|(number, _)| *number == action);
+        let (_, verdict) = verdict.unwrap_or_else(|| panic!("action {action}"));
+        (*verdict, frame)
+    }
+
+    /// Runs the egress program; false if the frame must not leave.
+    ///
+    /// # Panics
+    /// The kernel cannot run it, or it changed the frame.
+    #[must_use]
+    pub fn send(&self, frame: &[u8]) -> bool {
+        let program: &SchedClassifier = self
+            .ebpf
+            .program("hafw_egress")
+            .expect("the object has it")
+            .try_into()
+            .expect("a classifier");
+        let mut out = vec![0; frame.len()];
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut out),
+                ..TestRunOptions::default()
+            })
+            .unwrap_or_else(|error| panic!("cannot run hafw_egress: {error}"));
+        assert_eq!(out, frame);
+        result.return_value != TC_SHOT
+    }
+
+    /// What the runs since [`Self::install`] or [`Self::forget`] changed.
+    #[must_use]
+    pub fn observed(&mut self) -> Observed {
+        let world = self.installed.as_ref().expect("a world is installed");
+        let mut observed = Observed::default();
+        for (counter, value) in self.tables.counters() {
+            let more = value - self.counters[&counter];
+            if more != 0 {
+                observed.counters.insert(counter, more);
+            }
+        }
+        for (backend, after) in self.tables.traffic(world) {
+            let before = self.traffic[&backend];
+            let (packets, bytes) = (after.packets - before.packets, after.bytes - before.bytes);
+            if packets != 0 || bytes != 0 {
+                observed.add_traffic(backend, Traffic { packets, bytes });
+            }
+        }
+        for (index, router) in &world.routers {
+            let after = self
+                .tables
+                .seen
+                .get(index, 0)
+                .expect("the index is in range");
+            if let Some(delta) = SeenDelta::between(&router.seen, &after) {
+                observed.seen.insert(*index, delta);
+            }
+        }
+        for entry in self.tables.peers.iter() {
+            let (key, peer) = entry.expect("an entry");
+            let noted = (peer.adverts, peer.priority, peer.mac);
+            observed.peers.insert((key.router, key.source), noted);
+        }
+        observed.events = self.tables.drain();
+        observed
+    }
+}
+
+/// Runs an XDP program once over a frame.
+///
+/// # Panics
+/// The kernel cannot run it.
+fn run(program: &Xdp, frame: &[u8]) -> (u32, Vec<u8>) {
+    let mut out = vec![0; frame.len()];
+    let result = program
+        .test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::default()
+        })
+        .unwrap_or_else(|error| panic!("cannot run over {} bytes: {error:?}", frame.len()));
+    assert_eq!(
+        result.data_size_out as usize,
+        frame.len(),
+        "the frame keeps its length"
+    );
+    (result.return_value, out)
+}
+
+fn xdp_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
+    ebpf.program_mut(name)
+        .expect("the object has it")
+        .try_into()
+        .expect("an XDP program")
+}
+
+impl Tables {
+    fn take(ebpf: &mut Ebpf) -> Self {
+        Self {
+            ifaces: typed(ebpf, maps::IFACES),
+            vrids: typed(ebpf, maps::VRIDS),
+            routers: typed(ebpf, maps::ROUTERS),
+            leases: typed(ebpf, maps::LEASES),
+            seen: typed(ebpf, maps::SEEN),
+            peers: typed(ebpf, maps::PEERS),
+            vip_filter: typed(ebpf, maps::VIP_FILTER),
+            vips: typed(ebpf, maps::VIPS),
+            services: typed(ebpf, maps::SERVICES),
+            slots: typed(ebpf, maps::SLOTS),
+            backends: typed(ebpf, maps::BACKENDS),
+            traffic: typed(ebpf, maps::TRAFFIC),
+            counters: typed(ebpf, maps::COUNTERS),
+            events: typed(ebpf, maps::EVENTS),
+        }
+    }
+
+    /// Writes a world's entries, or takes them away.
+    fn put(&mut self, world: &World, away: bool) {
+        let kept = !away;
+        for (slot, iface) in &world.ifaces {
+            self.ifaces
+                .set(*slot, if_kept(kept, *iface), 0)
+                .expect("in range");
+        }
+        for (index, router) in &world.routers {
+            self.routers
+                .set(*index, if_kept(kept, router.config), 0)
+                .expect("in range");
+            self.leases
+                .set(*index, if_kept(kept, router.lease), 0)
+                .expect("in range");
+            self.seen
+                .set(*index, if_kept(kept, router.seen), 0)
+                .expect("in range");
+            let vrid = maps::vrid_index(router.config.iface, false, router.config.vrid);
+            self.vrids
+                .set(vrid, if_kept(kept, index + 1), 0)
+                .expect("in range");
+        }
+        let mut filter = BTreeMap::new();
+        for (address, vip) in &world.vips {
+            let key = VipKey { address: *address };
+            put(&mut self.vips, &key, vip, kept);
+            let (word, bit) = filter_bit(*address);
+            *filter.entry(word).or_insert(0) |= bit;
+        }
+        for (word, bits) in filter {
+            self.vip_filter
+                .set(word, if_kept(kept, bits), 0)
+                .expect("in range");
+        }
+        for (key, service) in &world.services {
+            put(&mut self.services, key, service, kept);
+        }
+        for (index, slot) in &world.slots {
+            self.slots
+                .set(*index, if_kept(kept, slot.0), 0)
+                .expect("in range");
+        }
+        for (index, backend) in &world.backends {
+            self.backends
+                .set(*index, if_kept(kept, *backend), 0)
+                .expect("in range");
+        }
+    }
+
+    fn counters(&self) -> BTreeMap<Counter, u64> {
+        let value = |counter: Counter| -> u64 {
+            self.counters
+                .get(&(counter as u32), 0)
+                .expect("in range")
+                .iter()
+                .sum()
+        };
+        Counter::ALL
+            .iter()
+            .map(|counter| (*counter, value(*counter)))
+            .collect()
+    }
+
+    fn traffic(&self, world: &World) -> BTreeMap<u32, Traffic> {
+        let value = |index: u32| {
+            let cpus = self.traffic.get(&index, 0).expect("in range");
+            cpus.iter().fold(Traffic::default(), |sum, cpu| Traffic {
+                packets: sum.packets + cpu.packets,
+                bytes: sum.bytes + cpu.bytes,
+            })
+        };
+        world
+            .backends
+            .keys()
+            .map(|index| (*index, value(*index)))
+            .collect()
+    }
+
+    fn drain(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(record) = self.events.next() {
+            events.push(parse(&record));
+        }
+        events
+    }
+}
+
+fn parse(record: &[u8]) -> Event {
+    let kind = u32::from_ne_bytes(record[..4].try_into().expect("4 bytes"));
+    match kind {
+        EVENT_ADVERT => {
+            let mut event = AdvertEvent::zeroed();
+            bytemuck::bytes_of_mut(&mut event)[..record.len()].copy_from_slice(record);
+            assert_eq!(
+                record.len(),
+                ADVERT_EVENT_HEADER + usize::from(event.length)
+            );
+            Event::from(&event)
+        }
+        EVENT_CLAIM => Event::from(&bytemuck::pod_read_unaligned::<ClaimEvent>(record)),
+        other => panic!("a record of kind {other}"),
+    }
+}
+
+fn if_kept<T: bytemuck::Zeroable>(kept: bool, value: T) -> T {
+    if kept { value } else { T::zeroed() }
+}
+
+fn put<K: aya::Pod, V: aya::Pod>(map: &mut HashMap<MapData, K, V>, key: &K, value: &V, kept: bool) {
+    if kept {
+        map.insert(key, value, 0).expect("there is room");
+    } else {
+        map.remove(key).expect("it was put there");
+    }
+}
+
+fn typed<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> T {
+    let map = ebpf
+        .take_map(name)
+        .unwrap_or_else(|| panic!("the object has no map {name}"));
+    T::try_from(map).unwrap_or_else(|error| panic!("map {name}: {error}"))
+}
