@@ -122,3 +122,89 @@ impl Indices {
         self.holes.insert(index);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CAPACITY: u32 = 64;
+
+    fn overlap(a: &Range<u32>, b: &Range<u32>) -> bool {
+        a.start < b.end && b.start < a.end
+    }
+
+    proptest! {
+        /// Steps: take so many, or give back the n-th of those taken.
+        #[test]
+        fn regions_never_overlap_and_none_is_lost(
+            steps in prop::collection::vec((any::<bool>(), 1..20u32), 1..60),
+        ) {
+            let mut regions = Regions::new(CAPACITY);
+            let mut taken: Vec<Range<u32>> = Vec::new();
+            for (take, number) in steps {
+                if take {
+                    let longest = regions.longest();
+                    let start = regions.take(number);
+                    prop_assert_eq!(start.is_some(), number <= longest);
+                    if let Some(start) = start {
+                        let region = start..start + number;
+                        prop_assert!(region.end <= CAPACITY);
+                        prop_assert!(!taken.iter().any(|other| overlap(other, &region)));
+                        taken.push(region);
+                    }
+                } else if !taken.is_empty() {
+                    regions.release(taken.swap_remove(number as usize % taken.len()));
+                }
+            }
+            for region in taken {
+                regions.release(region);
+            }
+            prop_assert_eq!(regions.longest(), CAPACITY);
+        }
+
+        #[test]
+        fn a_region_is_claimed_only_where_all_of_it_is_free(
+            claims in prop::collection::vec((0..80u32, 0..20u32), 1..20),
+        ) {
+            let mut regions = Regions::new(CAPACITY);
+            let mut taken: Vec<Range<u32>> = Vec::new();
+            for (start, length) in claims {
+                let region = start..start + length;
+                let free = length > 0
+                    && region.end <= CAPACITY
+                    && !taken.iter().any(|other| overlap(other, &region));
+                prop_assert_eq!(regions.claim(region.clone()), free);
+                taken.extend(free.then_some(region));
+            }
+        }
+
+        #[test]
+        fn an_index_is_in_use_once(
+            steps in prop::collection::vec((0..3u8, 0..24u32), 1..80),
+        ) {
+            let mut indices = Indices::new(20);
+            let mut taken = BTreeSet::new();
+            for (step, number) in steps {
+                match step {
+                    0 => {
+                        let index = indices.take();
+                        prop_assert_eq!(index, (0..20).find(|index| !taken.contains(index)));
+                        taken.extend(index);
+                    }
+                    1 => {
+                        let free = number < 20 && !taken.contains(&number);
+                        prop_assert_eq!(indices.claim(number), free);
+                        taken.extend(free.then_some(number));
+                    }
+                    _ => {
+                        if taken.remove(&number) {
+                            indices.release(number);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

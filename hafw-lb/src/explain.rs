@@ -1,6 +1,9 @@
 //! Where a flow goes, and why: what XDP would do, computed from the same state.
 
-use std::{fmt, net::SocketAddr, net::SocketAddrV4};
+use std::{
+    fmt,
+    net::{SocketAddr, SocketAddrV4},
+};
 
 use hafw_common::{
     flow::{flow_hash4, slot_of},
@@ -141,5 +144,124 @@ fn why(placed: &Placed, slot: u32, chosen: u32) -> Why {
             state: first.state,
         },
         Some(_) | None => Why::FirstChoice,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hafw_common::{proto::IP_TCP, service::MODE_DSR};
+
+    use super::*;
+    use crate::{BackendSpec, Capacity, Change, ServiceSpec, Weighted, backend_key};
+
+    const KEY: ServiceKey = ServiceKey {
+        address: [10, 0, 0, 3],
+        port: [0x1f, 0x90],
+        protocol: IP_TCP,
+        reserved: 0,
+    };
+
+    fn balancer(backends: u8) -> Balancer {
+        let backend = |n| BackendSpec {
+            address: address(n),
+            weight: 1,
+            probed: true,
+        };
+        let backends = (0..backends).map(backend).collect();
+        let spec = ServiceSpec {
+            key: KEY,
+            router: 0,
+            mode: MODE_DSR,
+            slots: 101,
+            backends,
+        };
+        let mut balancer = Balancer::new(Capacity::with_slots(101));
+        balancer.configure(&[spec]).unwrap();
+        balancer
+    }
+
+    fn address(n: u8) -> SocketAddr {
+        ([10, 0, 1, n], 8080).into()
+    }
+
+    fn down(backend: SocketAddr, cause: Cause) -> Change {
+        Change::State {
+            service: KEY,
+            backend,
+            state: State::Down(cause),
+        }
+    }
+
+    fn flow(port: u16) -> Flow {
+        Flow {
+            source: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), port),
+            destination: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 3), 8080),
+            protocol: IP_TCP,
+        }
+    }
+
+    #[test]
+    fn a_flow_goes_where_its_hash_and_the_table_say() {
+        let balancer = balancer(3);
+        let answer = balancer.choose(flow(49_153)).unwrap();
+        // The hash that hafw-common pins; 101 * hash / 2^32.
+        assert_eq!(
+            (answer.hash, answer.slot, answer.index),
+            (3_930_879_357, 92, 92)
+        );
+        let backends: Vec<_> = (0..3)
+            .map(|n| Weighted {
+                key: backend_key(address(n)),
+                weight: 1,
+            })
+            .collect();
+        let expected = maglev::build(&backends, 101)[92].unwrap();
+        assert_eq!(answer.backend.unwrap().index, expected);
+        assert_eq!(answer.why, Why::FirstChoice);
+    }
+
+    #[test]
+    fn another_choice_names_the_first_one_and_its_state() {
+        let mut balancer = balancer(3);
+        let first = balancer.choose(flow(1)).unwrap().backend.unwrap().address;
+        let _ = balancer.update(&[down(first, Cause::Failed)]);
+        let answer = balancer.choose(flow(1)).unwrap();
+        assert_ne!(answer.backend.unwrap().address, first);
+        let state = State::Down(Cause::Failed);
+        assert_eq!(
+            answer.why,
+            Why::InsteadOf {
+                backend: first,
+                state
+            }
+        );
+        assert_eq!(
+            answer.why.to_string(),
+            format!("the slot's first choice, {first}, is down")
+        );
+    }
+
+    #[test]
+    fn all_down_is_told_apart_from_all_timed_out() {
+        let mut balancer = balancer(2);
+        let all = |cause| [0, 1].map(|n| down(address(n), cause));
+        let _ = balancer.update(&all(Cause::TimedOut));
+        let answer = balancer.choose(flow(1)).unwrap();
+        assert!(answer.backend.is_some());
+        assert_eq!(answer.why, Why::AllTimedOut);
+        let _ = balancer.update(&all(Cause::Failed));
+        let answer = balancer.choose(flow(1)).unwrap();
+        assert_eq!((answer.backend, answer.why), (None, Why::NoBackend));
+    }
+
+    #[test]
+    fn a_flow_of_no_service_has_no_answer() {
+        let other = Flow {
+            protocol: 17,
+            ..flow(1)
+        };
+        assert_eq!(balancer(1).choose(other), None);
     }
 }

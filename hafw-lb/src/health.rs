@@ -130,3 +130,101 @@ impl Health {
         Some(state)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAILED: State = State::Down(Cause::Failed);
+    const TIMED_OUT: State = State::Down(Cause::TimedOut);
+
+    fn bad() -> Outcome {
+        Outcome::Bad("status 500".into())
+    }
+
+    /// The changes that a string of outcomes makes: o(k), r(efused), t(imed out), b(ad).
+    fn changes(health: &mut Health, outcomes: &str) -> Vec<Option<State>> {
+        let outcome = |letter| match letter {
+            'o' => Outcome::Ok,
+            'r' => Outcome::Refused,
+            't' => Outcome::TimedOut,
+            _ => bad(),
+        };
+        outcomes
+            .chars()
+            .map(|letter| health.observe(&outcome(letter)))
+            .collect()
+    }
+
+    #[test]
+    fn the_first_outcome_decides_at_once() {
+        for (outcome, state) in [
+            (Outcome::Ok, State::Up),
+            (Outcome::Refused, FAILED),
+            (bad(), FAILED),
+            (Outcome::TimedOut, TIMED_OUT),
+        ] {
+            let mut health = Health::new(3, 3, State::Unknown);
+            assert_eq!(health.observe(&outcome), Some(state));
+            assert_eq!(health.state(), state);
+        }
+    }
+
+    #[test]
+    fn it_falls_after_as_many_failures_in_a_row() {
+        let mut health = Health::new(1, 3, State::Up);
+        let down = Some(FAILED);
+        assert_eq!(
+            changes(&mut health, "rrorrr"),
+            [None, None, None, None, None, down]
+        );
+    }
+
+    #[test]
+    fn it_rises_after_as_many_successes_in_a_row() {
+        let mut health = Health::new(2, 1, FAILED);
+        assert_eq!(changes(&mut health, "orobo"), [None; 5]);
+        assert_eq!(changes(&mut health, "o"), [Some(State::Up)]);
+    }
+
+    #[test]
+    fn one_refusal_among_the_timeouts_makes_it_a_failure() {
+        for (outcomes, state) in [
+            ("ttt", TIMED_OUT),
+            ("rtt", FAILED),
+            ("trt", FAILED),
+            ("ttr", FAILED),
+        ] {
+            let mut health = Health::new(1, 3, State::Up);
+            assert_eq!(
+                changes(&mut health, outcomes),
+                [None, None, Some(state)],
+                "{outcomes}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_before_it_recovered_does_not_count() {
+        let mut health = Health::new(1, 2, State::Up);
+        assert_eq!(
+            changes(&mut health, "rott"),
+            [None, None, None, Some(TIMED_OUT)]
+        );
+    }
+
+    #[test]
+    fn a_refusal_turns_down_by_timeouts_into_failed_and_a_timeout_turns_nothing_back() {
+        let mut health = Health::new(2, 2, TIMED_OUT);
+        assert_eq!(
+            changes(&mut health, "totrt"),
+            [None, None, None, Some(FAILED), None]
+        );
+    }
+
+    #[test]
+    fn rise_and_fall_of_zero_count_as_one() {
+        let mut health = Health::new(0, 0, State::Up);
+        assert_eq!(changes(&mut health, "ro"), [Some(FAILED), Some(State::Up)]);
+    }
+}

@@ -29,25 +29,32 @@ pub struct Weighted {
 /// number is filled completely too.
 #[must_use]
 pub fn build(backends: &[Weighted], slots: u32) -> Vec<Option<u32>> {
+    let walks = backends
+        .iter()
+        .map(|backend| Walk::new(backend.key, slots))
+        .collect();
+    fill(backends, walks, slots)
+}
+
+fn fill(backends: &[Weighted], mut walks: Vec<Walk>, slots: u32) -> Vec<Option<u32>> {
     let mut table = vec![None; slots as usize];
-    let mut walks: Vec<Walk> = backends.iter().map(|b| Walk::new(b.key, slots)).collect();
-    let mut turns: BinaryHeap<Reverse<Turn>> = (0u32..)
+    let mut queue: BinaryHeap<Reverse<Turn>> = (0u32..)
         .zip(backends)
         .filter(|(_, backend)| backend.weight > 0)
         .map(|(index, &backend)| {
             Reverse(Turn {
-                turns: 0,
+                number: 0,
                 backend,
                 index,
             })
         })
         .collect();
     for _ in 0..slots {
-        let Some(mut first) = turns.peek_mut() else {
+        let Some(mut next) = queue.peek_mut() else {
             break;
         };
-        let Turn { turns, index, .. } = &mut first.0;
-        *turns += 1;
+        let Turn { number, index, .. } = &mut next.0;
+        *number += 1;
         let walk = &mut walks[*index as usize];
         // A permutation comes by every slot, and one is free.
         while table[walk.at as usize].is_some() {
@@ -110,7 +117,7 @@ fn gcd(a: u32, b: u32) -> u32 {
 /// say.
 #[derive(PartialEq, Eq)]
 struct Turn {
-    turns: u32,
+    number: u32,
     backend: Weighted,
     index: u32,
 }
@@ -119,7 +126,7 @@ impl Ord for Turn {
     fn cmp(&self, other: &Self) -> Ordering {
         // (2k + 1) / 2w compared exactly, crosswise: below 2^33 * 2^32.
         let time = |a: &Self, b: &Self| {
-            u128::from(2 * u64::from(a.turns) + 1) * u128::from(b.backend.weight)
+            u128::from(2 * u64::from(a.number) + 1) * u128::from(b.backend.weight)
         };
         time(self, other)
             .cmp(&time(other, self))
@@ -133,3 +140,6 @@ impl PartialOrd for Turn {
         Some(self.cmp(other))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,8 @@ pub enum MapOp {
         /// Which.
         key: ServiceKey,
     },
-    /// Empties a backend's entry.
+    /// Frees a backend's entry: its identity becomes 0. Its other words should stay, for a program
+    /// run that is under way and has read a slot before it moved.
     RemoveBackend {
         /// Index into the BACKENDS map.
         index: u32,
@@ -131,3 +132,6 @@ fn put_service(placed: &mut Placed, ops: &mut Vec<MapOp>) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,564 @@
+//! Plans carried out step by step on a model of the maps, which checks after every single store
+//! that no packet could be led astray.
+
+use std::net::SocketAddr;
+
+use hafw_common::{
+    backend::{BACKEND_RESOLVED, Backend},
+    mac_to_word,
+    proto::IP_TCP,
+    service::{MODE_DSR, NO_BACKEND},
+};
+use proptest::{collection::vec, prelude::*, sample::subsequence};
+
+use super::*;
+use crate::{
+    BackendSpec, Balancer, Capacity, Cause, Change, ConfigureError, Found, FoundService, Hop,
+    ServiceSpec, State, Weighted, backend_key, build,
+};
+
+const SLOTS: u32 = 64;
+const CAPACITY: Capacity = Capacity {
+    slots: SLOTS,
+    backends: 16,
+    services: 4,
+};
+
+/// The maps. At first the slots hold garbage: nothing may rely on what a region held before.
+struct Maps {
+    services: BTreeMap<ServiceKey, Service>,
+    slots: Vec<u64>,
+    backends: BTreeMap<u32, Backend>,
+}
+
+impl Maps {
+    fn new() -> Self {
+        Self {
+            services: BTreeMap::new(),
+            slots: vec![0xdead_beef; SLOTS as usize],
+            backends: BTreeMap::new(),
+        }
+    }
+
+    fn carry_out(&mut self, ops: &[MapOp]) {
+        for op in ops {
+            match op {
+                MapOp::PutBackend {
+                    index,
+                    next_hop,
+                    source,
+                    ifindex,
+                    identity,
+                } => {
+                    let resolved = next_hop.map_or(0, |mac| mac_to_word(mac) | BACKEND_RESOLVED);
+                    let backend = Backend {
+                        next_hop: resolved,
+                        source: mac_to_word(*source),
+                        ifindex: (*ifindex).into(),
+                        identity: *identity,
+                    };
+                    let before = self.backends.insert(*index, backend);
+                    let same = before.is_none_or(|before| before.identity == *identity);
+                    assert!(same, "index {index} becomes another backend in one step");
+                    assert_ne!(before, Some(backend), "nothing changed");
+                }
+                MapOp::SetSlots { first, words } => {
+                    let live = self
+                        .services
+                        .values()
+                        .any(|service| service.first_slot == *first);
+                    for (offset, word) in words {
+                        let slot = &mut self.slots[(first + offset) as usize];
+                        assert!(!live || *slot != *word, "nothing changed");
+                        *slot = *word;
+                        self.check();
+                    }
+                }
+                MapOp::PutService { key, service } => {
+                    assert_ne!(self.services.insert(*key, *service), Some(*service));
+                }
+                MapOp::RemoveService { key } => {
+                    assert!(self.services.remove(key).is_some(), "there is none");
+                }
+                MapOp::RemoveBackend { index } => {
+                    assert!(self.backends.remove(index).is_some(), "there is none");
+                }
+            }
+            self.check();
+        }
+    }
+
+    /// Every slot that a packet can come by leads to a backend of its service, or to none.
+    fn check(&self) {
+        for (key, service) in &self.services {
+            let ours: Vec<_> = (0..BACKENDS)
+                .map(|b| entry_identity(*key, address(b)))
+                .collect();
+            for word in self.region(service) {
+                let index = Slot(*word).current();
+                let identity = self.backends.get(&index).map(|backend| backend.identity);
+                assert!(
+                    index == NO_BACKEND || identity.is_some_and(|id| ours.contains(&id)),
+                    "a slot of {key:?} leads to {index}, which is {identity:?}"
+                );
+            }
+        }
+    }
+
+    fn region(&self, service: &Service) -> &[u64] {
+        let first = service.first_slot as usize;
+        &self.slots[first..first + service.slots as usize]
+    }
+
+    fn found(&self) -> Found {
+        let service = |(key, service): (&ServiceKey, &Service)| FoundService {
+            key: *key,
+            service: *service,
+            words: self.region(service).to_vec(),
+        };
+        Found {
+            services: self.services.iter().map(service).collect(),
+            backends: self
+                .backends
+                .iter()
+                .map(|(index, backend)| (*index, *backend))
+                .collect(),
+        }
+    }
+
+    /// What the balancer says of itself is in the maps, and nothing else.
+    fn assert_settled(&self, balancer: &Balancer) {
+        let mut backends = BTreeMap::new();
+        let mut services = BTreeMap::new();
+        for status in balancer.services() {
+            services.insert(status.key, status.service);
+            let counts = |state| matches!(state, State::Unknown | State::Up);
+            let any = status
+                .backends
+                .iter()
+                .any(|b| b.weight > 0 && counts(b.state));
+            let shares: Vec<_> = status
+                .backends
+                .iter()
+                .map(|b| {
+                    let timed_out = b.state == State::Down(Cause::TimedOut);
+                    let chosen = if any { counts(b.state) } else { timed_out };
+                    let key = backend_key(b.address);
+                    Weighted {
+                        key,
+                        weight: if chosen { b.weight } else { 0 },
+                    }
+                })
+                .collect();
+            let index = |chosen: Option<u32>| {
+                Slot::at_rest(chosen.map_or(NO_BACKEND, |i| status.backends[i as usize].index)).0
+            };
+            let words: Vec<_> = build(&shares, status.service.slots)
+                .into_iter()
+                .map(index)
+                .collect();
+            assert_eq!(self.region(&status.service), words);
+            for b in status.backends {
+                let Hop {
+                    next_hop,
+                    source,
+                    ifindex,
+                } = b.hop;
+                let backend = Backend {
+                    next_hop: next_hop.map_or(0, |mac| mac_to_word(mac) | BACKEND_RESOLVED),
+                    source: mac_to_word(source),
+                    ifindex: ifindex.into(),
+                    identity: entry_identity(status.key, b.address),
+                };
+                backends.insert(b.index, backend);
+            }
+        }
+        assert_eq!(self.services, services);
+        assert_eq!(self.backends, backends);
+    }
+}
+
+const SERVICES: u8 = 4;
+const BACKENDS: u8 = 6;
+
+fn key(service: u8) -> ServiceKey {
+    ServiceKey {
+        address: [10, 0, 0, 3],
+        port: [31, service],
+        protocol: IP_TCP,
+        reserved: 0,
+    }
+}
+
+fn address(backend: u8) -> SocketAddr {
+    ([10, 0, 1, backend], 8080).into()
+}
+
+fn hop(last: u8) -> Hop {
+    let mac = [2, 0, 0, 0, 0, last];
+    Hop {
+        next_hop: (last > 0).then_some(mac),
+        source: [2, 0, 0, 0, 1, 1],
+        ifindex: 2,
+    }
+}
+
+fn spec(service: u8, slots: u32, backends: &[(u8, u32)]) -> ServiceSpec {
+    let backend = |(number, weight): &(u8, u32)| BackendSpec {
+        address: address(*number),
+        weight: *weight,
+        probed: true,
+    };
+    let backends = backends.iter().map(backend).collect();
+    ServiceSpec {
+        key: key(service),
+        router: 0,
+        mode: MODE_DSR,
+        slots,
+        backends,
+    }
+}
+
+fn state(service: u8, backend: u8, state: State) -> Change {
+    Change::State {
+        service: key(service),
+        backend: address(backend),
+        state,
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Configure(Vec<ServiceSpec>),
+    Update(Vec<Change>),
+    Restart,
+}
+
+fn a_service(service: u8) -> impl Strategy<Value = ServiceSpec> {
+    let backends = subsequence((0..BACKENDS).collect::<Vec<_>>(), 0..=usize::from(BACKENDS));
+    (
+        backends,
+        vec(0..4u32, usize::from(BACKENDS)),
+        vec(any::<bool>(), 6),
+        1..24u32,
+        0..3u32,
+    )
+        .prop_map(move |(chosen, weights, probed, slots, router)| {
+            let backends: Vec<_> = chosen.into_iter().zip(weights).collect();
+            let mut spec = ServiceSpec {
+                router,
+                ..spec(service, slots, &backends)
+            };
+            for (backend, probed) in spec.backends.iter_mut().zip(probed) {
+                backend.probed = probed;
+            }
+            spec
+        })
+}
+
+fn some_services() -> impl Strategy<Value = Vec<ServiceSpec>> {
+    let all = (a_service(0), a_service(1), a_service(2), a_service(3));
+    let all = all.prop_map(|(a, b, c, d)| vec![a, b, c, d]);
+    all.prop_flat_map(|all| subsequence(all, 0..=usize::from(SERVICES)))
+        .prop_shuffle()
+}
+
+fn a_change() -> impl Strategy<Value = Change> {
+    let states = prop::sample::select(vec![
+        State::Unknown,
+        State::Up,
+        State::Down(Cause::TimedOut),
+        State::Down(Cause::Failed),
+    ]);
+    prop_oneof![
+        4 => (0..SERVICES, 0..BACKENDS, states).prop_map(|(s, b, to)| state(s, b, to)),
+        1 => (0..SERVICES, 0..BACKENDS, 0..4u32).prop_map(|(s, b, weight)| Change::Weight {
+            service: key(s),
+            backend: address(b),
+            weight,
+        }),
+        2 => (0..BACKENDS, 0..4u8).prop_map(|(b, last)| Change::Hop {
+            address: address(b).ip(),
+            hop: hop(last),
+        }),
+    ]
+}
+
+fn an_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        3 => some_services().prop_map(Event::Configure),
+        6 => vec(a_change(), 1..8).prop_map(Event::Update),
+        1 => Just(Event::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn after_every_step_every_slot_leads_to_a_backend_that_is_there(
+        events in vec(an_event(), 1..20),
+    ) {
+        let mut maps = Maps::new();
+        let mut balancer = Balancer::new(CAPACITY);
+        let mut specs = Vec::new();
+        for event in events {
+            match event {
+                Event::Configure(wanted) => match balancer.configure(&wanted) {
+                    Ok(ops) => {
+                        maps.carry_out(&ops);
+                        specs = wanted;
+                    }
+                    Err(error) => {
+                        let full = matches!(
+                            error,
+                            ConfigureError::Backends { .. } | ConfigureError::Slots { .. }
+                        );
+                        prop_assert!(full, "{error}");
+                    }
+                },
+                Event::Update(changes) => maps.carry_out(&balancer.update(&changes)),
+                Event::Restart => {
+                    balancer = Balancer::adopt(CAPACITY, &maps.found());
+                    maps.carry_out(&balancer.configure(&specs).unwrap());
+                }
+            }
+            maps.assert_settled(&balancer);
+            prop_assert_eq!(balancer.update(&[]), []);
+        }
+        maps.carry_out(&balancer.configure(&[]).unwrap());
+        prop_assert!(maps.services.is_empty() && maps.backends.is_empty());
+        prop_assert!(balancer.configure(&[spec(0, SLOTS, &[(0, 1)])]).is_ok(), "all is free again");
+    }
+
+    #[test]
+    fn a_restart_changes_no_slot(specs in some_services(), changes in vec(a_change(), 0..12)) {
+        let mut maps = Maps::new();
+        let mut balancer = Balancer::new(CAPACITY);
+        let Ok(ops) = balancer.configure(&specs) else { return Ok(()) };
+        maps.carry_out(&ops);
+        let kept = |change: &Change| !matches!(change, Change::Weight { .. });
+        let changes: Vec<_> = changes.into_iter().filter(kept).collect();
+        maps.carry_out(&balancer.update(&changes));
+
+        let mut successor = Balancer::adopt(CAPACITY, &maps.found());
+        prop_assert_eq!(successor.configure(&specs), Ok(Vec::new()));
+        maps.assert_settled(&successor);
+    }
+}
+
+#[test]
+fn a_new_service_is_entered_last_and_an_old_one_leaves_first() {
+    let mut balancer = Balancer::new(CAPACITY);
+    let kinds = |ops: &[MapOp]| ops.iter().map(kind).collect::<Vec<_>>();
+    let added = balancer
+        .configure(&[spec(0, 7, &[(0, 1), (1, 1)])])
+        .unwrap();
+    assert_eq!(kinds(&added), ["backend", "backend", "slots", "service"]);
+    let removed = balancer.configure(&[]).unwrap();
+    assert_eq!(kinds(&removed), ["no service", "no backend", "no backend"]);
+}
+
+fn kind(op: &MapOp) -> &'static str {
+    match op {
+        MapOp::PutBackend { .. } => "backend",
+        MapOp::SetSlots { .. } => "slots",
+        MapOp::PutService { .. } => "service",
+        MapOp::RemoveService { .. } => "no service",
+        MapOp::RemoveBackend { .. } => "no backend",
+    }
+}
+
+#[test]
+fn a_backend_that_goes_loses_its_slots_before_its_entry() {
+    let mut balancer = Balancer::new(CAPACITY);
+    balancer
+        .configure(&[spec(0, 7, &[(0, 1), (1, 1)])])
+        .unwrap();
+    let ops = balancer.configure(&[spec(0, 7, &[(1, 1)])]).unwrap();
+    let [
+        MapOp::SetSlots { first: 0, words },
+        MapOp::RemoveBackend { index: 0 },
+    ] = &ops[..]
+    else {
+        panic!("{ops:?}");
+    };
+    assert!(
+        matches!(words.len(), 3 | 4),
+        "only the changed ones: {words:?}"
+    );
+    assert!(words.iter().all(|(_, word)| *word == Slot::at_rest(1).0));
+}
+
+#[test]
+fn a_new_mac_touches_only_the_backends_entry() {
+    let mut balancer = Balancer::new(CAPACITY);
+    balancer
+        .configure(&[spec(0, 7, &[(0, 1), (1, 1)])])
+        .unwrap();
+    let ops = balancer.update(&[Change::Hop {
+        address: address(1).ip(),
+        hop: hop(9),
+    }]);
+    let next_hop = hop(9).next_hop;
+    let is = |op: &MapOp| matches!(op, MapOp::PutBackend { index: 1, next_hop: mac, .. } if *mac == next_hop);
+    assert!(ops.len() == 1 && is(&ops[0]), "{ops:?}");
+}
+
+/// Which backends have slots, once the states of backends 0, 1, 2 are these.
+fn chosen(states: [State; 3]) -> Vec<SocketAddr> {
+    let mut balancer = Balancer::new(CAPACITY);
+    balancer
+        .configure(&[spec(0, 31, &[(0, 1), (1, 1), (2, 1)])])
+        .unwrap();
+    let changes: Vec<_> = (0..).zip(states).map(|(b, to)| state(0, b, to)).collect();
+    let _ = balancer.update(&changes);
+    let status = balancer.service(key(0)).unwrap();
+    status
+        .backends
+        .iter()
+        .filter(|b| b.slots > 0)
+        .map(|b| b.address)
+        .collect()
+}
+
+#[test]
+fn backends_that_merely_time_out_are_kept_when_nobody_else_is_left() {
+    let (up, failed) = (State::Up, State::Down(Cause::Failed));
+    let timed_out = State::Down(Cause::TimedOut);
+    let [a, b, c] = [0, 1, 2].map(address);
+    assert_eq!(chosen([up, timed_out, failed]), [a]);
+    assert_eq!(chosen([timed_out; 3]), [a, b, c]);
+    assert_eq!(chosen([failed, timed_out, timed_out]), [b, c]);
+    assert_eq!(chosen([failed; 3]), []);
+    assert_eq!(chosen([State::Unknown, failed, failed]), [a]);
+}
+
+#[test]
+fn a_drained_backend_does_not_count_as_up() {
+    let mut balancer = Balancer::new(CAPACITY);
+    balancer
+        .configure(&[spec(0, 31, &[(0, 0), (1, 1)])])
+        .unwrap();
+    let _ = balancer.update(&[state(0, 1, State::Down(Cause::TimedOut))]);
+    let status = balancer.service(key(0)).unwrap();
+    assert_eq!(
+        status.backends.iter().map(|b| b.slots).collect::<Vec<_>>(),
+        [0, 31]
+    );
+}
+
+#[test]
+fn news_of_what_is_not_there_is_without_effect() {
+    let mut balancer = Balancer::new(CAPACITY);
+    let unprobed = BackendSpec {
+        address: address(0),
+        weight: 1,
+        probed: false,
+    };
+    let service = ServiceSpec {
+        backends: vec![unprobed],
+        ..spec(0, 7, &[])
+    };
+    balancer.configure(&[service]).unwrap();
+    let failed = State::Down(Cause::Failed);
+    let changes = [
+        state(0, 0, failed),
+        state(0, 5, failed),
+        state(3, 0, failed),
+        Change::Hop {
+            address: address(5).ip(),
+            hop: hop(1),
+        },
+        Change::Weight {
+            service: key(3),
+            backend: address(0),
+            weight: 5,
+        },
+    ];
+    assert_eq!(balancer.update(&changes), []);
+}
+
+#[test]
+fn what_does_not_fit_changes_nothing() {
+    let mut balancer = Balancer::new(CAPACITY);
+    balancer.configure(&[spec(0, 40, &[(0, 1)])]).unwrap();
+    let before: Vec<_> = balancer.services().collect();
+    let twice = spec(1, 7, &[(0, 1), (0, 2)]);
+    let many = (1..=4).map(|n| spec(n, 2, &[(0, 1), (1, 1), (2, 1), (3, 1), (4, 1)]));
+    for (specs, message) in [
+        (
+            vec![spec(0, 41, &[(0, 1)])],
+            "no room for the 41 slots of service 10.0.0.3:7936/tcp: the longest free region has \
+             24 of 64",
+        ),
+        (
+            many.collect(),
+            "no room for backend 10.0.1.0:8080: all 16 entries are in use",
+        ),
+        (
+            vec![spec(1, 0, &[])],
+            "service 10.0.0.3:7937/tcp has no slots",
+        ),
+        (
+            vec![spec(1, 1, &[]); 2],
+            "service 10.0.0.3:7937/tcp is there twice",
+        ),
+        (
+            vec![twice],
+            "backend 10.0.1.0:8080 is there twice in service 10.0.0.3:7937/tcp",
+        ),
+        (
+            (0..5).map(|n| spec(n, 1, &[])).collect(),
+            "5 services, but there is room for 4",
+        ),
+    ] {
+        assert_eq!(balancer.configure(&specs).unwrap_err().to_string(), message);
+        assert_eq!(balancer.services().collect::<Vec<_>>(), before);
+    }
+    assert_eq!(
+        balancer.configure(&[spec(0, 40, &[(0, 1)])]),
+        Ok(Vec::new())
+    );
+}
+
+#[test]
+fn services_that_are_not_whole_are_made_anew() {
+    let specs = [spec(0, 7, &[(0, 1)]), spec(1, 7, &[(1, 1)])];
+    let mut maps = Maps::new();
+    maps.carry_out(&Balancer::new(CAPACITY).configure(&specs).unwrap());
+    let whole = maps.found();
+    let edit = |edit: fn(&mut Found)| {
+        let mut found = whole.clone();
+        edit(&mut found);
+        found
+    };
+    for (found, removed) in [
+        (
+            edit(|found| found.services[1].service.first_slot = 3),
+            vec![1],
+        ),
+        (
+            edit(|found| found.services[0].service.first_slot = u32::MAX),
+            vec![0],
+        ),
+        (edit(|found| found.services[0].words.truncate(6)), vec![0]),
+        (edit(|found| found.services[1].words[3] |= 1 << 50), vec![1]),
+        (edit(|found| found.backends.clear()), vec![0, 1]),
+    ] {
+        let ops = Balancer::adopt(CAPACITY, &found).configure(&specs).unwrap();
+        let is_removed = |op: &MapOp| match op {
+            MapOp::RemoveService { key } => Some(key.port[1]),
+            MapOp::PutBackend { .. }
+            | MapOp::SetSlots { .. }
+            | MapOp::PutService { .. }
+            | MapOp::RemoveBackend { .. } => None,
+        };
+        assert_eq!(
+            ops.iter().filter_map(is_removed).collect::<Vec<_>>(),
+            removed
+        );
+        let put = ops.iter().filter(|op| kind(op) == "service").count();
+        assert_eq!(put, removed.len());
+    }
+}
