@@ -1,29 +1,17 @@
 //! The rise and fall of what is probed.
 
-use std::fmt;
-
 /// How one probe ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// As it should.
     Ok,
     /// Refused by the other side: nobody serves there.
     Refused,
-    /// No answer in time. Says nothing of the other side while the network is flooded.
+    /// No answer in time, or no way there. Says nothing of the other side: in a flood, for
+    /// instance, it is the probes that are lost.
     TimedOut,
     /// An answer, and not the right one.
-    Bad(String),
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ok => f.write_str("ok"),
-            Self::Refused => f.write_str("refused"),
-            Self::TimedOut => f.write_str("timed out"),
-            Self::Bad(reason) => f.write_str(reason),
-        }
-    }
+    Bad,
 }
 
 /// What is thought of the target.
@@ -82,11 +70,11 @@ impl Health {
 
     /// Takes an outcome in; returns the new state where it changed. A target that is down by
     /// timeouts alone and then fails otherwise changes to [`Cause::Failed`] at once.
-    pub fn observe(&mut self, outcome: &Outcome) -> Option<State> {
+    pub fn observe(&mut self, outcome: Outcome) -> Option<State> {
         let cause = match outcome {
             Outcome::Ok => None,
             Outcome::TimedOut => Some(Cause::TimedOut),
-            Outcome::Refused | Outcome::Bad(_) => Some(Cause::Failed),
+            Outcome::Refused | Outcome::Bad => Some(Cause::Failed),
         };
         match (self.state, cause) {
             (State::Unknown, None) => self.change(State::Up),
@@ -138,21 +126,17 @@ mod tests {
     const FAILED: State = State::Down(Cause::Failed);
     const TIMED_OUT: State = State::Down(Cause::TimedOut);
 
-    fn bad() -> Outcome {
-        Outcome::Bad("status 500".into())
-    }
-
     /// The changes that a string of outcomes makes: o(k), r(efused), t(imed out), b(ad).
     fn changes(health: &mut Health, outcomes: &str) -> Vec<Option<State>> {
         let outcome = |letter| match letter {
             'o' => Outcome::Ok,
             'r' => Outcome::Refused,
             't' => Outcome::TimedOut,
-            _ => bad(),
+            _ => Outcome::Bad,
         };
         outcomes
             .chars()
-            .map(|letter| health.observe(&outcome(letter)))
+            .map(|letter| health.observe(outcome(letter)))
             .collect()
     }
 
@@ -161,11 +145,11 @@ mod tests {
         for (outcome, state) in [
             (Outcome::Ok, State::Up),
             (Outcome::Refused, FAILED),
-            (bad(), FAILED),
+            (Outcome::Bad, FAILED),
             (Outcome::TimedOut, TIMED_OUT),
         ] {
             let mut health = Health::new(3, 3, State::Unknown);
-            assert_eq!(health.observe(&outcome), Some(state));
+            assert_eq!(health.observe(outcome), Some(state));
             assert_eq!(health.state(), state);
         }
     }
