@@ -8,5 +8,7 @@
 mod object;
 mod toolchain;
 
-pub use object::{BuildError, OBJECT_NAME, SOURCES, TARGET, build, clippy};
+pub use object::{
+    BuildError, FEEDER_NAME, OBJECT_NAME, SOURCES, TARGET, build, build_feeder, clippy,
+};
 pub use toolchain::{LINKER_VERSION, NotFound, Toolchain, tools_dir};

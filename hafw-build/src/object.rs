@@ -14,6 +14,8 @@ use crate::Toolchain;
 pub const TARGET: &str = "bpfel-unknown-none";
 /// File name of the built object.
 pub const OBJECT_NAME: &str = "hafw-xdp";
+/// File name of the object that feeds the programs with frames, to time them.
+pub const FEEDER_NAME: &str = "hafw-feeder";
 /// What the object is made of, below the workspace's root.
 pub const SOURCES: &[&str] = &[
     "hafw-ebpf/Cargo.toml",
@@ -55,13 +57,34 @@ pub fn build(
     workspace: &Path,
     target_dir: &Path,
 ) -> Result<PathBuf, BuildError> {
+    build_bin(OBJECT_NAME, toolchain, workspace, target_dir)
+}
+
+/// Builds the feeder as [`build`] does the programs.
+///
+/// # Errors
+/// The compiler cannot be started or fails.
+pub fn build_feeder(
+    toolchain: &Toolchain,
+    workspace: &Path,
+    target_dir: &Path,
+) -> Result<PathBuf, BuildError> {
+    build_bin(FEEDER_NAME, toolchain, workspace, target_dir)
+}
+
+fn build_bin(
+    name: &str,
+    toolchain: &Toolchain,
+    workspace: &Path,
+    target_dir: &Path,
+) -> Result<PathBuf, BuildError> {
     let mut command = toolchain.cargo_command();
-    command.args(["build", "--release", "--bin", OBJECT_NAME]);
+    command.args(["build", "--release", "--bin", name]);
     // BTF comes from debug information; aya needs it for the maps' types and the kernel for
     // names in its verifier's log.
     command.env("RUSTFLAGS", "-C debuginfo=2 -C link-arg=--btf");
     run(command, toolchain, workspace, target_dir, "build")?;
-    Ok(target_dir.join(TARGET).join("release").join(OBJECT_NAME))
+    Ok(target_dir.join(TARGET).join("release").join(name))
 }
 
 /// Runs clippy over the eBPF crate for the BPF target. The toolchain must have clippy.

@@ -227,11 +227,12 @@ impl Kernel {
     }
 }
 
-/// Runs an XDP program once over a frame.
+/// Runs an XDP program once over a frame: its answer, and the frame after.
 ///
 /// # Panics
 /// The kernel cannot run it.
-fn run(program: &Xdp, frame: &[u8]) -> (u32, Vec<u8>) {
+#[must_use]
+pub fn run(program: &Xdp, frame: &[u8]) -> (u32, Vec<u8>) {
     let mut out = vec![0; frame.len()];
     let result = program
         .test_run(TestRunOptions {

@@ -2,5 +2,6 @@
 
 pub mod kernel;
 pub mod object;
+pub mod xdp_bench;
 
 pub use kernel::Kernel;

@@ -1,8 +1,11 @@
 //! The eBPF objects under test.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
-use hafw_build::{OBJECT_NAME, Toolchain, build};
+use hafw_build::{BuildError, Toolchain, build, build_feeder};
 
 /// The object with the programs: the one that `HAFW_EBPF_OBJECT` names, or a fresh build.
 ///
@@ -10,18 +13,27 @@ use hafw_build::{OBJECT_NAME, Toolchain, build};
 /// There is none, with what is missing.
 #[must_use]
 pub fn programs() -> Vec<u8> {
-    let path = env::var_os("HAFW_EBPF_OBJECT").map_or_else(|| built(OBJECT_NAME), PathBuf::from);
-    fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+    read(&env::var_os("HAFW_EBPF_OBJECT").map_or_else(|| built(build), PathBuf::from))
 }
 
-fn built(name: &str) -> PathBuf {
+/// The object with the program that feeds others, to time them: a fresh build.
+///
+/// # Panics
+/// It cannot be built, with what is missing.
+#[must_use]
+pub fn feeder() -> Vec<u8> {
+    read(&built(build_feeder))
+}
+
+fn built(build: fn(&Toolchain, &Path, &Path) -> Result<PathBuf, BuildError>) -> PathBuf {
     let toolchain = Toolchain::find().unwrap_or_else(|missing| panic!("{missing}"));
-    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the package lies in the workspace")
-        .to_path_buf();
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workspace = package.parent().expect("the package lies in the workspace");
     // The folder that hafw-user's build script uses, so that the objects are compiled once.
-    let object = build(&toolchain, &workspace, &workspace.join("target/ebpf"))
-        .unwrap_or_else(|error| panic!("cannot build {name}: {error}"));
-    object.with_file_name(name)
+    build(&toolchain, workspace, &workspace.join("target/ebpf"))
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
 }
