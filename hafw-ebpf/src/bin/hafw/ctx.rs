@@ -1,6 +1,6 @@
 //! The kernel's frame as the packet path sees it.
 
-use core::{ffi::c_void, ptr};
+use core::{arch::asm, ffi::c_void, ptr};
 
 use aya_ebpf::{
     helpers::{bpf_csum_diff, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
@@ -42,7 +42,7 @@ impl PacketMut for Frame<'_> {
 
     #[inline(always)]
     fn holds(&self, length: usize) -> bool {
-        if self.0.data() + length <= self.0.data_end() {
+        if self.0.data() + bounded::<0x1_ffff>(length) <= self.0.data_end() {
             return true;
         }
         // SAFETY: the context is the one this program was called with.
@@ -70,16 +70,35 @@ impl PacketMut for Frame<'_> {
 #[inline(always)]
 fn sum(message: &[u8; VRRP_MAX_LEN], length: usize) -> u32 {
     const PIECE: usize = 512;
-    let mut sum = 0;
-    for start in [0, PIECE, 2 * PIECE] {
-        if start < length {
-            let piece = (length - start).min(PIECE).min(VRRP_MAX_LEN - start);
-            let from = message.as_ptr().wrapping_add(start).cast_mut().cast();
-            // SAFETY: `piece` bytes from `start` on are in bounds; the helper only reads them.
-            sum = unsafe { bpf_csum_diff(ptr::null_mut(), 0, from, piece as u32, sum) } as u32;
+    let piece = |start: usize, piece: usize, sum: u32| {
+        if start >= length {
+            return sum;
         }
+        let from = message.as_ptr().wrapping_add(start).cast_mut().cast();
+        // SAFETY: `piece` bytes from `start` on are in bounds; the helper only reads them.
+        unsafe { bpf_csum_diff(ptr::null_mut(), 0, from, piece as u32, sum) as u32 }
+    };
+    let sum = piece(0, length.min(PIECE), 0);
+    let rest = bounded::<0x3ff>(length.wrapping_sub(PIECE));
+    let sum = piece(PIECE, rest.min(PIECE), sum);
+    piece(
+        2 * PIECE,
+        bounded::<0xf>(length.wrapping_sub(2 * PIECE)),
+        sum,
+    )
+}
+
+/// A number that has no bits but those of `MASK`, as it is, but so that the verifier knows it too:
+/// kernels before 6.6 know nothing of a number whose bytes were swapped, and older ones forget
+/// what a number was compared with when it is on the stack.
+#[inline(always)]
+fn bounded<const MASK: i32>(number: usize) -> usize {
+    let mut number = number;
+    // SAFETY: one instruction on one register. LLVM knows the bound and would leave it out.
+    unsafe {
+        asm!("{0} &= {1}", inout(reg) number, const MASK, options(pure, nomem, nostack));
     }
-    sum
+    number
 }
 
 /// A frame about to leave.
