@@ -25,18 +25,22 @@ pub struct Toolchain {
 /// No toolchain: what was looked at, and what to do.
 #[derive(Debug)]
 pub struct NotFound {
-    compiler: bool,
-    linker: bool,
+    /// There is no compiler with the sources of `core`.
+    pub compiler: bool,
+    /// There is no `bpf-linker`.
+    pub linker: bool,
 }
 
 impl Toolchain {
-    /// Looks for a rustup nightly with `rust-src`, then for a distribution's compiler that has the
-    /// sources beside it (Debian: `rustc-web` and `rust-web-src`).
+    /// Looks for a distribution's compiler that has the sources beside it (Debian: `rustc-web` and
+    /// `rust-web-src`), then for a rustup nightly with `rust-src`.
     ///
     /// # Errors
     /// [`NotFound`], whose text says what to install.
     pub fn find() -> Result<Self, NotFound> {
-        let compiler = rustup_nightly().or_else(distribution);
+        // Where both are, the linker that `cargo xtask setup` built knows the distribution's LLVM,
+        // and may be too old for what a nightly emits.
+        let compiler = distribution().or_else(rustup_nightly);
         let linker = linker();
         match (compiler, linker) {
             (Some((name, cargo, rustc)), Some(linker)) => Ok(Self {
@@ -161,8 +165,8 @@ impl fmt::Display for NotFound {
         if self.compiler {
             writeln!(
                 f,
-                "  no compiler with the sources of `core`: looked for rustup's nightly with \
-                 rust-src and for /usr/bin/rustc (1.87 or newer) with its sources"
+                "  no compiler with the sources of `core`: looked for /usr/bin/rustc \
+                 (1.87 or newer) with its sources and for rustup's nightly with rust-src"
             )?;
         }
         if self.linker {

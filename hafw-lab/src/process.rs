@@ -170,6 +170,27 @@ impl Daemon {
         Ok(())
     }
 
+    /// Kills its children and not itself: it sees them end.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn kill_children(&self) -> Result<(), LabError> {
+        let own = self.child.as_ref().map(|child| pid_of(child.id()));
+        let children: Vec<_> = processes()
+            .filter(|&pid| own.is_some() && parent_of(pid) == own)
+            .collect();
+        if children.is_empty() {
+            return Err(LabError::Unexpected(format!(
+                "{} has no children",
+                self.name
+            )));
+        }
+        for pid in children {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        Ok(())
+    }
+
     /// Asks it to end (SIGTERM) and returns how long that took; after `patience` its tree is killed.
     ///
     /// # Errors

@@ -14,5 +14,5 @@ pub use hafw::{
     BackendState, Hafw, InterfaceState, NodeState, RouterState, ServiceState, hafw_config,
 };
 pub use keepalived::Keepalived;
-pub use nginx::{SERVICE_PORT, WebServer};
+pub use nginx::{LessonProxy, SERVICE_PORT, WebServer};
 pub use router::{Router, Timing};

@@ -1,10 +1,10 @@
-//! The lesson's web servers: nginx with its pages.
+//! nginx: the lesson's web servers with their pages, and the lesson's load balancer.
 
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::{Daemon, Host, LabError, Scope, Station, wait_until};
+use crate::{Daemon, Host, LabError, Scope, Station, VIP_BBS, VIP_WWW, wait_until};
 
 /// Where the web servers listen beside port 80, for L4 services.
 pub const SERVICE_PORT: u16 = 8080;
@@ -27,18 +27,7 @@ impl WebServer {
         for (path, text) in pages(host.station()) {
             host.write(&format!("html/{path}"), &text)?;
         }
-        let config = host.write("nginx.conf", &config(host))?;
-        let log = host.files().join("nginx.log");
-        let args = [
-            "-p".to_owned(),
-            host.files().display().to_string(),
-            "-c".to_owned(),
-            config.display().to_string(),
-            "-e".to_owned(),
-            "stderr".to_owned(),
-        ];
-        let name = format!("nginx on {}", host.station());
-        let daemon = Daemon::new(name, host.namespace(), "nginx", args, log);
+        let daemon = daemon(host, &web_server(host))?;
         let mut server = Self {
             daemon,
             host: host.clone(),
@@ -71,6 +60,44 @@ impl WebServer {
     }
 }
 
+/// nginx as the lesson's load balancer on a node: `lb.conf`, listening on the VIPs only.
+#[derive(Debug)]
+pub struct LessonProxy {
+    /// Its process.
+    pub daemon: Daemon,
+}
+
+impl LessonProxy {
+    /// Writes `nginx.conf` on a node and starts nginx. The node need not have the VIPs.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(host: &Host) -> Result<Self, LabError> {
+        // The lesson's own remedy, in this namespace only.
+        host.sysctl("net/ipv4/ip_nonlocal_bind", "1")?;
+        let mut daemon = daemon(host, &load_balancer())?;
+        daemon.start()?;
+        let socket = format!("{VIP_WWW}:80");
+        let ready = wait_until(
+            Duration::from_secs(5),
+            "nginx to listen on the VIPs",
+            || {
+                let sockets = host
+                    .output("ss", &["-ltn"])
+                    .map_err(|error| error.to_string())?;
+                if sockets.contains(&socket) {
+                    Ok(())
+                } else {
+                    Err(sockets)
+                }
+            },
+        );
+        daemon.expect_running()?;
+        ready?;
+        Ok(Self { daemon })
+    }
+}
+
 /// The lesson's pages, by path. Every one names the cluster and the server.
 fn pages(station: Station) -> Vec<(&'static str, String)> {
     let address = station.address();
@@ -88,11 +115,12 @@ fn pages(station: Station) -> Vec<(&'static str, String)> {
     pages
 }
 
-fn config(host: &Host) -> String {
-    let (name, files, state) = (host.station().name(), host.files(), host.state());
-    let (files, state) = (files.display(), state.display());
-    format!(
-        r#"# {name}, a web server of the lesson.
+/// A configuration that keeps all of nginx's files with the host's.
+fn daemon(host: &Host, http: &str) -> Result<Daemon, LabError> {
+    let (files, state) = (host.files().display(), host.state().display());
+    let station = host.station();
+    let config = format!(
+        r#"# nginx on {station}
 user root;
 daemon off;
 worker_processes 1;
@@ -106,8 +134,30 @@ http {{
     fastcgi_temp_path {state}/fastcgi;
     uwsgi_temp_path {state}/uwsgi;
     scgi_temp_path {state}/scgi;
-    default_type text/plain;
     keepalive_requests 1000000;
+{http}}}
+"#
+    );
+    let config = host.write("nginx.conf", &config)?;
+    let (prefix, config) = (
+        host.files().display().to_string(),
+        config.display().to_string(),
+    );
+    let args = ["-p", &prefix, "-c", &config, "-e", "stderr"].map(str::to_owned);
+    let log = host.files().join("nginx.log");
+    Ok(Daemon::new(
+        format!("nginx on {station}"),
+        host.namespace(),
+        "nginx",
+        args,
+        log,
+    ))
+}
+
+fn web_server(host: &Host) -> String {
+    let (name, files) = (host.station(), host.files().display());
+    format!(
+        r#"    default_type text/plain;
     server {{
         listen 80 backlog=4096;
         listen {SERVICE_PORT} backlog=4096;
@@ -118,7 +168,45 @@ http {{
             return 200 "{name} host=$host xff=$http_x_forwarded_for from=$remote_addr\n";
         }}
     }}
-}}
 "#
+    )
+}
+
+/// The lesson's `lb.conf`: routing by URI for www, round robin for bbs, on the VIPs only.
+fn load_balancer() -> String {
+    let [web01, web02, web03] = Station::BACKENDS.map(Station::address);
+    let pass = "            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_next_upstream error timeout http_404 http_502 http_403;";
+    format!(
+        "    upstream upload {{ server {web02}:80; }}
+    upstream static {{ server {web01}:80; }}
+    upstream default {{ server {web03}:80; }}
+    upstream oldboy {{ server {web01}:80; server {web02}:80; server {web03}:80; }}
+    server {{
+        listen {VIP_WWW}:80 backlog=4096;
+        server_name www.oldboy.com;
+        location / {{
+            proxy_pass http://default;
+{pass}
+        }}
+        location /upload {{
+            proxy_pass http://upload;
+{pass}
+        }}
+        location /static {{
+            proxy_pass http://static;
+{pass}
+        }}
+    }}
+    server {{
+        listen {VIP_BBS}:80 backlog=4096;
+        server_name bbs.oldboy.com;
+        location / {{
+            proxy_pass http://oldboy;
+{pass}
+        }}
+    }}
+"
     )
 }

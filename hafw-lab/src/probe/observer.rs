@@ -176,17 +176,27 @@ impl Observation {
             .count()
     }
 
-    /// The longest span without an answer for a VIP that ends within a span of time.
+    /// The longest span without an answer for a VIP, between two answers.
     #[must_use]
-    pub fn longest_silence(&self, vip: Ipv4Addr, from: Instant, to: Instant) -> Duration {
+    pub fn longest_silence(&self, vip: Ipv4Addr) -> Duration {
         let times: Vec<_> = self.replies(vip).map(|(at, _)| at).collect();
-        let spans = times
+        times
             .windows(2)
-            .filter(|pair| pair[1] >= from && pair[0] < to);
-        spans
             .map(|pair| pair[1] - pair[0])
             .max()
             .unwrap_or_default()
+    }
+
+    /// What was heard within a span of the observation.
+    #[must_use]
+    pub fn within(&self, from: Instant, to: Instant) -> Self {
+        let events = self
+            .events
+            .iter()
+            .filter(|event| (from..to).contains(&event.at));
+        Self {
+            events: events.copied().collect(),
+        }
     }
 
     fn replies(&self, vip: Ipv4Addr) -> impl Iterator<Item = (Instant, [u8; 6])> {

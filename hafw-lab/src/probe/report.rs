@@ -114,12 +114,28 @@ impl Report {
         gaps
     }
 
-    /// The longest gap that ends within a span of the measurement; zero without one.
+    /// The longest gap; zero without one.
     #[must_use]
-    pub fn longest_gap(&self, from: Instant, to: Instant) -> Duration {
-        let gaps = self.gaps().into_iter();
-        let within = gaps.filter(|gap| gap.from + gap.length >= from && gap.from < to);
-        within.map(|gap| gap.length).max().unwrap_or_default()
+    pub fn longest_gap(&self) -> Duration {
+        self.gaps()
+            .into_iter()
+            .map(|gap| gap.length)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// What was sent within a span of the measurement.
+    #[must_use]
+    pub fn within(&self, from: Instant, to: Instant) -> Self {
+        let samples = self
+            .samples
+            .iter()
+            .filter(|sample| (from..to).contains(&sample.sent));
+        Self {
+            samples: samples.cloned().collect(),
+            reordered: self.reordered,
+            end: to.min(self.end),
+        }
     }
 
     /// How many probes each host answered.
@@ -190,15 +206,17 @@ mod tests {
     fn a_gap_that_never_ends_lasts_to_the_end() {
         let report = report(&[Some(0), None, None]);
 
-        let (from, to) = (report.samples[0].sent, report.end);
-        assert_eq!(report.longest_gap(from, to), Duration::from_millis(2));
+        assert_eq!(report.longest_gap(), Duration::from_millis(2));
     }
 
     #[test]
     fn a_gap_that_was_over_before_the_span_does_not_count() {
         let report = report(&[None, Some(0), Some(0), Some(0)]);
 
-        let from = report.samples[3].sent;
-        assert_eq!(report.longest_gap(from, report.end), Duration::ZERO);
+        let later = report.within(report.samples[2].sent, report.end);
+        assert_eq!(
+            (later.samples.len(), later.longest_gap()),
+            (2, Duration::ZERO)
+        );
     }
 }
