@@ -15,7 +15,7 @@ use crate::{
     health::{Cause, State},
     identity::entry_identity,
     plan::{MapOp, Retired, plan},
-    service::{BackendSpec, Entry, Hop, Placed, ServiceSpec, name},
+    service::{BackendSpec, Entry, Hop, Placed, ServiceSpec, service_name},
 };
 
 /// Services that cannot be had. Nothing was changed.
@@ -42,7 +42,7 @@ pub enum ConfigureError {
     #[error(
         "no room for the {slots} slots of service {}: the longest free region has {longest} of \
          {capacity}",
-        name(service)
+        service_name(service)
     )]
     Slots {
         /// The first without a region.
@@ -55,13 +55,16 @@ pub enum ConfigureError {
         capacity: u32,
     },
     /// A service without slots cannot lead anywhere.
-    #[error("service {} has no slots", name(.0))]
+    #[error("service {} has no slots", service_name(.0))]
     NoSlots(ServiceKey),
     /// One address, port and protocol twice.
-    #[error("service {} is there twice", name(.0))]
+    #[error("service {} is there twice", service_name(.0))]
     DuplicateService(ServiceKey),
     /// One backend twice in a service.
-    #[error("backend {backend} is there twice in service {}", name(service))]
+    #[error(
+        "backend {backend} is there twice in service {}",
+        service_name(service)
+    )]
     DuplicateBackend {
         /// The service.
         service: ServiceKey,

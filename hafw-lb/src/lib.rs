@@ -25,4 +25,4 @@ pub use health::{Cause, Health, Outcome, State};
 pub use identity::backend_key;
 pub use maglev::{Weighted, build, diff};
 pub use plan::MapOp;
-pub use service::{BackendSpec, BackendStatus, Hop, ServiceSpec, ServiceStatus};
+pub use service::{BackendSpec, BackendStatus, Hop, ServiceSpec, ServiceStatus, service_name};

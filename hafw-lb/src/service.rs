@@ -160,8 +160,9 @@ impl Entry {
     }
 }
 
-/// A service as people write it.
-pub(crate) fn name(key: &ServiceKey) -> String {
+/// A service as people write it: `10.0.0.3:8080/tcp`.
+#[must_use]
+pub fn service_name(key: &ServiceKey) -> String {
     let address = Ipv4Addr::from(key.address);
     let port = u16::from_be_bytes(key.port);
     match key.protocol {

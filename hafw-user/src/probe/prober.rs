@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use hafw_common::service::ServiceKey;
-use hafw_lb::{Health, State};
+use hafw_lb::{Health, State, service_name};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -34,6 +35,17 @@ pub enum TargetId {
         /// The backend.
         backend: SocketAddr,
     },
+}
+
+impl fmt::Display for TargetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Check(name) => write!(f, "check {name}"),
+            Self::Backend { service, backend } => {
+                write!(f, "backend {backend} of {}", service_name(service))
+            }
+        }
+    }
 }
 
 /// What is probed, and when.
@@ -214,7 +226,7 @@ async fn probe_forever(
         let report = probe.run(timeout).await;
         let took = started.elapsed();
         let at = (started + took).into_std();
-        debug!(?id, outcome = ?report.outcome, reason = report.reason, ?took, "probe");
+        debug!(%id, outcome = ?report.outcome, reason = report.reason, ?took, "probe");
 
         let change = health.observe(report.outcome);
         let reason = report.reason.clone();
@@ -224,7 +236,7 @@ async fn probe_forever(
             at: Some((at, took)),
         });
         if let Some(state) = change {
-            info!(?id, ?state, reason, "state changed");
+            info!(%id, ?state, reason, "state changed");
             let event = ProbeEvent {
                 target: id.clone(),
                 state,
