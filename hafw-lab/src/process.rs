@@ -191,6 +191,25 @@ impl Daemon {
         Ok(())
     }
 
+    /// The processor time that its tree has used, user and system, by the scheduler's count.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        self.tree().into_iter().map(cpu_time_of).sum()
+    }
+
+    /// The memory that its tree has resident, in bytes; what processes share counts for each.
+    #[must_use]
+    pub fn resident(&self) -> u64 {
+        self.tree().into_iter().filter_map(resident_of).sum()
+    }
+
+    fn tree(&self) -> Vec<Pid> {
+        self.child
+            .as_ref()
+            .map(|child| descendants(pid_of(child.id())))
+            .unwrap_or_default()
+    }
+
     /// Asks it to end (SIGTERM) and returns how long that took; after `patience` its tree is killed.
     ///
     /// # Errors
@@ -292,6 +311,32 @@ fn parent_of(pid: Pid) -> Option<Pid> {
     // The command's name, in parentheses, may hold anything.
     let (_, rest) = stat.rsplit_once(") ")?;
     rest.split(' ').nth(1)?.parse().ok().map(Pid::from_raw)
+}
+
+/// Of all its threads that live.
+fn cpu_time_of(pid: Pid) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let times = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ')
+            .next()?
+            .parse()
+            .ok()
+            .map(Duration::from_nanos)
+    });
+    times.sum()
+}
+
+fn resident_of(pid: Pid) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 fn pid_of(id: u32) -> Pid {

@@ -114,6 +114,12 @@ impl Hafw {
         &self.config
     }
 
+    /// The binary that it runs.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// Its control socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

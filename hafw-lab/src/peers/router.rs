@@ -60,7 +60,7 @@ impl Timing {
 #[derive(Clone, Debug)]
 pub struct Router {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// VRID.
     pub vrid: u8,
     /// Priority.
@@ -77,7 +77,7 @@ impl Router {
     pub fn oldboy(node: Station, timing: Timing) -> Self {
         let priority = if node == Station::Lb01 { 150 } else { 100 };
         Self {
-            name: "oldboy",
+            name: "oldboy".to_owned(),
             vrid: 51,
             priority,
             vip: VIP_WWW,
@@ -90,7 +90,7 @@ impl Router {
     pub fn oldgirl(node: Station, timing: Timing) -> Self {
         let priority = if node == Station::Lb01 { 100 } else { 150 };
         Self {
-            name: "oldgirl",
+            name: "oldgirl".to_owned(),
             vrid: 52,
             priority,
             vip: VIP_BBS,

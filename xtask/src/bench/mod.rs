@@ -3,14 +3,16 @@
 //! Every figure is a median with its range; what is compared is measured in turns, because a shared
 //! machine is not equally fast all the time.
 
+mod controller;
 mod failover;
+mod l7;
 mod pair;
 mod stats;
 
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::{build, privilege::become_root, setup, setup::Part};
+use crate::{build, privilege::become_root, setup, setup::Part, step::aloud, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -22,6 +24,12 @@ pub(crate) struct Args {
 enum What {
     /// What a client sees when a node fails, and for how long two nodes answer
     Failover(failover::Args),
+    /// What a packet costs in the XDP program
+    Xdp,
+    /// What a request costs in the proxy, beside nginx and haproxy
+    L7(l7::Args),
+    /// What a controller costs while nothing happens, beside keepalived
+    Controller(controller::Args),
 }
 
 pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
@@ -34,6 +42,17 @@ pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
                 build::binaries(true)?;
             }
             failover::run(args)
+        }
+        What::Xdp => aloud(workspace::cargo().args(["bench", "--package", "hafw-tests"])),
+        What::L7(args) => {
+            if args.needs_hafw() {
+                build::binaries(true)?;
+            }
+            l7::run(args)
+        }
+        What::Controller(args) => {
+            build::binaries(true)?;
+            controller::run(args)
         }
     }
 }
