@@ -58,9 +58,8 @@ pub const fn mac_from_word(word: u64) -> [u8; 6] {
 /// carry addresses of either family.
 #[must_use]
 pub const fn v4_mapped(a: [u8; 4]) -> [u8; 16] {
-    [
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3],
-    ]
+    // As one number: from bytes, LLVM makes a call of memset, which the BPF target has to loop in.
+    (0xffff_0000_0000 | u32::from_be_bytes(a) as u128).to_be_bytes()
 }
 
 #[cfg(test)]

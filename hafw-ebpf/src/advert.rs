@@ -16,13 +16,14 @@ use hafw_common::{
     router::{PeerKey, RouterConfig},
     v4_mapped,
 };
+use network_types::{eth::EthHdr, ip::Ipv4Hdr};
 
 use crate::{
     checksum::Sum,
     packet::PacketMut,
     path::L3,
     tables::Tables,
-    wire::{Ethernet, Ipv4, VRRP_ADVERT, Vrrp, Word},
+    wire::{Quad, VRRP_ADVERT, Vrrp, is_fragment},
 };
 
 /// Judges an IPv4 frame of protocol 112, and acts on it if it is a valid advert for a router here.
@@ -36,11 +37,11 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Coun
 
 #[inline(always)]
 fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(), Counter> {
-    let ip = packet.header::<Ipv4>(L3).ok_or(Counter::PassRunt)?;
-    if ip.destination != VRRP_GROUP_V4 {
+    let ip = packet.header::<Ipv4Hdr>(L3).ok_or(Counter::PassRunt)?;
+    if ip.dst_addr != VRRP_GROUP_V4 {
         return Err(Counter::AdvertUnicast);
     }
-    if ip.is_fragment() {
+    if is_fragment(ip) {
         return Err(Counter::AdvertFragment);
     }
     if !is_intact(packet, ip) {
@@ -49,8 +50,8 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(),
     if ip.ttl != VRRP_TTL {
         return Err(Counter::AdvertBadTtl);
     }
-    let start = L3 + ip.header_length();
-    let payload = ip.total_length().saturating_sub(ip.header_length());
+    let start = L3 + usize::from(ip.ihl());
+    let payload = usize::from(ip.tot_len()).saturating_sub(usize::from(ip.ihl()));
     let vrrp = packet
         .header::<Vrrp>(start)
         .ok_or(Counter::AdvertBadLength)?;
@@ -62,7 +63,7 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(),
         .router_of(vrrp.vrid, false)
         .ok_or(Counter::AdvertForeignVrid)?;
     let config = tables.router(router).ok_or(Counter::AdvertForeignVrid)?;
-    let source = v4_mapped(ip.source);
+    let source = v4_mapped(ip.src_addr);
     if source == config.source {
         return Err(Counter::AdvertOwn);
     }
@@ -90,8 +91,8 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(),
     let at = tables.now();
     let peer = PeerKey { source, router };
     let mac = packet
-        .header::<Ethernet>(0)
-        .map_or([0; 6], |ethernet| ethernet.source);
+        .header::<EthHdr>(0)
+        .map_or([0; 6], |ethernet| ethernet.src_addr);
     if !tables.note_peer(&peer, vrrp.priority, mac_to_word(mac), at) {
         tables.count(Counter::PeersFull);
     }
@@ -145,7 +146,7 @@ fn check_message(
     message: &[u8; VRRP_MAX_LEN],
     length: usize,
     sum: Sum,
-    ip: &Ipv4,
+    ip: &Ipv4Hdr,
     vrrp: &Vrrp,
     config: &RouterConfig,
 ) -> Result<(), Counter> {
@@ -186,12 +187,12 @@ fn same_password(message: &[u8; VRRP_MAX_LEN], length: usize, config: &RouterCon
 
 /// Whether the IP header is one, its checksum holds and the frame has the whole datagram.
 #[inline(always)]
-fn is_intact<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4) -> bool {
-    let header = ip.header_length();
-    if !ip.is_version_4()
-        || header < size_of::<Ipv4>()
-        || ip.total_length() < header
-        || !packet.holds(L3 + ip.total_length())
+fn is_intact<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4Hdr) -> bool {
+    let header = usize::from(ip.ihl());
+    if ip.version() != 4
+        || header < Ipv4Hdr::LEN
+        || usize::from(ip.tot_len()) < header
+        || !packet.holds(L3 + usize::from(ip.tot_len()))
     {
         return false;
     }
@@ -200,7 +201,7 @@ fn is_intact<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4) -> bool {
         if word * 4 >= header {
             break;
         }
-        let Some(Word(bytes)) = packet.header::<Word>(L3 + word * 4) else {
+        let Some(Quad(bytes)) = packet.header::<Quad>(L3 + word * 4) else {
             return false;
         };
         sum = sum.and(*bytes);
@@ -211,9 +212,9 @@ fn is_intact<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4) -> bool {
 /// What RFC 5798's pseudo-header adds for IPv4, as its implementations read it: both addresses,
 /// the protocol and the message's length.
 #[inline(always)]
-fn with_pseudo_header(sum: Sum, ip: &Ipv4, length: usize) -> Sum {
+fn with_pseudo_header(sum: Sum, ip: &Ipv4Hdr, length: usize) -> Sum {
     let [high, low] = (length as u16).to_be_bytes();
-    sum.and(ip.source)
-        .and(ip.destination)
+    sum.and(ip.src_addr)
+        .and(ip.dst_addr)
         .and([0, IP_VRRP, high, low])
 }

@@ -8,12 +8,13 @@ use hafw_common::{
     mac_from_word, mac_to_word, v4_mapped,
     vip::{Vip, filter_bit},
 };
+use network_types::{arp::ArpHdr, eth::EthHdr};
 
 use crate::{
     packet::PacketMut,
     path::L3,
     tables::Tables,
-    wire::{ARP_ETHERNET_IPV4, ARP_REPLY, ARP_REQUEST, Arp, Ethernet, GROUP_BIT},
+    wire::{ARP_REPLY, ARP_REQUEST, GROUP_BIT, is_ethernet_ipv4},
 };
 
 /// Decides over an ARP frame.
@@ -23,25 +24,25 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     tables: &T,
     iface: &Iface,
 ) -> Counter {
-    let Some(&arp) = packet.header::<Arp>(L3) else {
+    let Some(&arp) = packet.header::<ArpHdr>(L3) else {
         return Counter::PassRunt;
     };
-    let request = arp.operation == ARP_REQUEST;
-    if arp.kind != ARP_ETHERNET_IPV4 || !(request || arp.operation == ARP_REPLY) {
+    let request = arp.oper == ARP_REQUEST;
+    if !is_ethernet_ipv4(&arp) || !(request || arp.oper == ARP_REPLY) {
         return Counter::PassArp;
     }
-    if let Some(vip) = vip_here(tables, arp.sender) {
+    if let Some(vip) = vip_here(tables, arp.spa) {
         // Our own gratuitous ARP, reflected by the network, claims nothing and asks nothing.
-        if mac_to_word(arp.sender_mac) == iface.mac {
+        if mac_to_word(arp.sha) == iface.mac {
             return Counter::PassArp;
         }
         claim(tables, vip, &arp);
         return Counter::DropArpClaim;
     }
-    if !request || arp.sender_mac[0] & GROUP_BIT != 0 {
+    if !request || arp.sha[0] & GROUP_BIT != 0 {
         return Counter::PassArp;
     }
-    let Some(vip) = vip_here(tables, arp.target) else {
+    let Some(vip) = vip_here(tables, arp.tpa) else {
         return Counter::PassArp;
     };
     if !attracts(tables, vip.router) {
@@ -84,7 +85,7 @@ fn vip_here<T: Tables>(tables: &T, address: [u8; 4]) -> Option<Vip> {
 
 /// Counts a claim, and reports it unless one of the router's was reported just before.
 #[inline(always)]
-fn claim<T: Tables>(tables: &T, vip: Vip, arp: &Arp) {
+fn claim<T: Tables>(tables: &T, vip: Vip, arp: &ArpHdr) {
     let Some(seen) = tables.seen(vip.router) else {
         return;
     };
@@ -97,8 +98,8 @@ fn claim<T: Tables>(tables: &T, vip: Vip, arp: &Arp) {
         kind: EVENT_CLAIM,
         router: vip.router,
         at,
-        mac: mac_to_word(arp.sender_mac),
-        vip: v4_mapped(arp.sender),
+        mac: mac_to_word(arp.sha),
+        vip: v4_mapped(arp.spa),
     };
     if tables.push_claim(&event) {
         seen.set_claim_at(at);
@@ -107,20 +108,20 @@ fn claim<T: Tables>(tables: &T, vip: Vip, arp: &Arp) {
 
 /// Turns a request into its reply: the asker becomes the target, we the sender.
 #[inline(always)]
-fn answer<P: PacketMut + ?Sized>(packet: &mut P, iface: &Iface, request: &Arp) -> Counter {
+fn answer<P: PacketMut + ?Sized>(packet: &mut P, iface: &Iface, request: &ArpHdr) -> Counter {
     let ours = mac_from_word(iface.mac);
-    let Some(arp) = packet.header_mut::<Arp>(L3) else {
+    let Some(arp) = packet.header_mut::<ArpHdr>(L3) else {
         return Counter::PassRunt;
     };
-    arp.operation = ARP_REPLY;
-    arp.sender_mac = ours;
-    arp.sender = request.target;
-    arp.target_mac = request.sender_mac;
-    arp.target = request.sender;
-    let Some(ethernet) = packet.header_mut::<Ethernet>(0) else {
+    arp.oper = ARP_REPLY;
+    arp.sha = ours;
+    arp.spa = request.tpa;
+    arp.tha = request.sha;
+    arp.tpa = request.spa;
+    let Some(ethernet) = packet.header_mut::<EthHdr>(0) else {
         return Counter::PassRunt;
     };
-    ethernet.destination = request.sender_mac;
-    ethernet.source = ours;
+    ethernet.dst_addr = request.sha;
+    ethernet.src_addr = ours;
     Counter::TxArpReply
 }

@@ -5,12 +5,13 @@ use hafw_common::{
     proto::{IP_TCP, IP_UDP},
     service::ServiceKey,
 };
+use network_types::{icmp::Icmpv4Hdr, ip::Ipv4Hdr};
 
 use crate::{
     packet::Packet,
     steer::Flow,
     wire::{
-        ICMP_LEN, ICMP_PARAMETER_PROBLEM, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, Icmp, Ipv4, Ports,
+        ICMP_PARAMETER_PROBLEM, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, Ports, is_later_fragment,
     },
 };
 
@@ -18,35 +19,35 @@ use crate::{
 /// the client: the datagram it quotes (RFC 792: at least its header and 8 bytes more) went from
 /// the VIP to the client. `None` for everything else.
 #[inline(always)]
-pub fn flow_of_error<P: Packet + ?Sized>(packet: &P, ip: &Ipv4, icmp: usize) -> Option<Flow> {
-    let kind = packet.header::<Icmp>(icmp)?.kind;
+pub fn flow_of_error<P: Packet + ?Sized>(packet: &P, ip: &Ipv4Hdr, icmp: usize) -> Option<Flow> {
+    let kind = packet.header::<Icmpv4Hdr>(icmp)?.type_;
     if !matches!(
         kind,
         ICMP_UNREACHABLE | ICMP_TIME_EXCEEDED | ICMP_PARAMETER_PROBLEM
     ) {
         return None;
     }
-    let quoted = *packet.header::<Ipv4>(icmp + ICMP_LEN)?;
-    let header = quoted.header_length();
-    let needed = ICMP_LEN + header + size_of::<Ports>();
-    if !quoted.is_version_4()
-        || header < size_of::<Ipv4>()
-        || quoted.source != ip.destination
-        || quoted.is_later_fragment()
-        || !matches!(quoted.protocol, IP_TCP | IP_UDP)
-        || ip.total_length() < ip.header_length() + needed
+    let quoted = *packet.header::<Ipv4Hdr>(icmp + Icmpv4Hdr::LEN)?;
+    let header = usize::from(quoted.ihl());
+    let needed = Icmpv4Hdr::LEN + header + size_of::<Ports>();
+    if quoted.version() != 4
+        || header < Ipv4Hdr::LEN
+        || quoted.src_addr != ip.dst_addr
+        || is_later_fragment(&quoted)
+        || !matches!(quoted.proto, IP_TCP | IP_UDP)
+        || usize::from(ip.tot_len()) < usize::from(ip.ihl()) + needed
     {
         return None;
     }
-    let ports = packet.header::<Ports>(icmp + ICMP_LEN + header)?;
+    let ports = packet.header::<Ports>(icmp + Icmpv4Hdr::LEN + header)?;
     let key = ServiceKey {
-        address: quoted.source,
+        address: quoted.src_addr,
         port: ports.source,
-        protocol: quoted.protocol,
+        protocol: quoted.proto,
         reserved: 0,
     };
     Some(Flow {
-        client: quoted.destination,
+        client: quoted.dst_addr,
         client_port: ports.destination,
         key,
     })

@@ -7,6 +7,7 @@ use hafw_common::{
     service::ServiceKey,
     vip::{VIP_HAS_SERVICE, filter_bit},
 };
+use network_types::{ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
 
 use crate::{
     advert, icmp,
@@ -15,7 +16,7 @@ use crate::{
     path::{Addressed, L3, Outcome},
     steer::{self, Flow},
     tables::Tables,
-    wire::{Ipv4, Ports, TCP_LEN, Tcp, UDP_LEN},
+    wire::{Ports, is_fragment},
 };
 
 /// Decides over an IPv4 frame.
@@ -26,13 +27,13 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     iface: &Iface,
     addressed: Addressed,
 ) -> Outcome {
-    let Some(&ip) = packet.header::<Ipv4>(L3) else {
+    let Some(&ip) = packet.header::<Ipv4Hdr>(L3) else {
         return Counter::PassRunt.into();
     };
-    if ip.protocol == IP_VRRP {
+    if ip.proto == IP_VRRP {
         return advert::process(packet, tables).into();
     }
-    let (word, bit) = filter_bit(ip.destination);
+    let (word, bit) = filter_bit(ip.dst_addr);
     if tables.filter_word(word) & bit == 0 {
         return Counter::PassIpv4.into();
     }
@@ -48,10 +49,10 @@ fn to_vip<P: PacketMut + ?Sized, T: Tables>(
     packet: &mut P,
     tables: &T,
     iface: &Iface,
-    ip: &Ipv4,
+    ip: &Ipv4Hdr,
 ) -> Outcome {
     // Only a first fragment has ports, so fragments cannot be told from a service's.
-    let fragment = ip.is_fragment();
+    let fragment = is_fragment(ip);
     let contents = if !is_sound(packet, ip) {
         Err(Malformed)
     } else if fragment {
@@ -65,9 +66,9 @@ fn to_vip<P: PacketMut + ?Sized, T: Tables>(
     if let Some(flow) = flow
         && let Some(service) = tables.service(&flow.key)
     {
-        return steer::process(packet, tables, iface, &service, &flow, ip.total_length());
+        return steer::process(packet, tables, iface, &service, &flow, total_length(ip));
     }
-    match tables.vip(ip.destination) {
+    match tables.vip(ip.dst_addr) {
         None => Counter::PassIpv4.into(),
         Some(vip) if fragment && vip.flags & VIP_HAS_SERVICE != 0 => Counter::DropFragment.into(),
         Some(vip) => local::process(packet, tables, iface, ip, vip, segment),
@@ -87,28 +88,32 @@ struct Contents {
 struct Malformed;
 
 #[inline(always)]
-fn contents<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4) -> Result<Contents, Malformed> {
-    let l4 = L3 + ip.header_length();
-    let payload = ip.total_length() - ip.header_length();
-    match ip.protocol {
+fn contents<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4Hdr) -> Result<Contents, Malformed> {
+    let l4 = L3 + header_length(ip);
+    let payload = total_length(ip) - header_length(ip);
+    match ip.proto {
         IP_TCP => {
             let tcp = packet
-                .header::<Tcp>(l4)
-                .filter(|_| payload >= TCP_LEN)
-                .ok_or(Malformed)?;
-            let segment = Segment {
-                ports: tcp.ports,
-                flags: tcp.flags,
-                is_tcp: true,
-            };
+                .header::<TcpHdr>(l4)
+                .filter(|_| payload >= TcpHdr::LEN);
+            let segment = Segment::from(tcp.ok_or(Malformed)?);
             Ok(Contents {
-                flow: Some(flow(ip, tcp.ports)),
+                flow: Some(flow(ip, segment.ports)),
                 segment,
             })
         }
         IP_UDP => {
-            let ports = packet.header::<Ports>(l4).filter(|_| payload >= UDP_LEN);
-            let flow = flow(ip, *ports.ok_or(Malformed)?);
+            let udp = packet
+                .header::<UdpHdr>(l4)
+                .filter(|_| payload >= UdpHdr::LEN);
+            let UdpHdr { src, dst, .. } = *udp.ok_or(Malformed)?;
+            let flow = flow(
+                ip,
+                Ports {
+                    source: src,
+                    destination: dst,
+                },
+            );
             Ok(Contents {
                 flow: Some(flow),
                 segment: Segment::default(),
@@ -126,15 +131,15 @@ fn contents<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4) -> Result<Contents, Ma
 }
 
 #[inline(always)]
-fn flow(ip: &Ipv4, ports: Ports) -> Flow {
+fn flow(ip: &Ipv4Hdr, ports: Ports) -> Flow {
     let key = ServiceKey {
-        address: ip.destination,
+        address: ip.dst_addr,
         port: ports.destination,
-        protocol: ip.protocol,
+        protocol: ip.proto,
         reserved: 0,
     };
     Flow {
-        client: ip.source,
+        client: ip.src_addr,
         client_port: ports.source,
         key,
     }
@@ -142,17 +147,29 @@ fn flow(ip: &Ipv4, ports: Ports) -> Flow {
 
 /// Whether the header agrees with itself and with the frame.
 #[inline(always)]
-fn is_sound<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4) -> bool {
-    ip.is_version_4()
-        && ip.header_length() >= size_of::<Ipv4>()
-        && ip.total_length() >= ip.header_length()
-        && packet.holds(L3 + ip.total_length())
+fn is_sound<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4Hdr) -> bool {
+    ip.version() == 4
+        && header_length(ip) >= Ipv4Hdr::LEN
+        && total_length(ip) >= header_length(ip)
+        && packet.holds(L3 + total_length(ip))
+}
+
+/// Bytes of the header with its options, 0 to 60.
+#[inline(always)]
+fn header_length(ip: &Ipv4Hdr) -> usize {
+    usize::from(ip.ihl())
+}
+
+/// Bytes of the datagram, header included.
+#[inline(always)]
+fn total_length(ip: &Ipv4Hdr) -> usize {
+    usize::from(ip.tot_len())
 }
 
 /// `counter`, unless the filter was wrong and the destination is no VIP.
 #[inline(always)]
-fn unless_foreign<T: Tables>(tables: &T, ip: &Ipv4, counter: Counter) -> Outcome {
-    match tables.vip(ip.destination) {
+fn unless_foreign<T: Tables>(tables: &T, ip: &Ipv4Hdr, counter: Counter) -> Outcome {
+    match tables.vip(ip.dst_addr) {
         Some(_) => counter.into(),
         None => Counter::PassIpv4.into(),
     }

@@ -7,47 +7,38 @@ use hafw_common::{
     mac_from_word,
     vip::{VIP_ACCEPT, Vip},
 };
+use network_types::{eth::EthHdr, ip::Ipv4Hdr, tcp::TcpHdr};
 
 use crate::{
     packet::PacketMut,
     path::Outcome,
     tables::{Ends, LeaseWords, Tables},
-    wire::{Ethernet, Ipv4, Ports, TCP_ACK, TCP_SYN},
+    wire::Ports,
 };
 
 /// The TCP segment in a datagram. Every field has a value when there is none: with an `Option`,
 /// LLVM tests the protocol twice, and the verifier follows the path between that cannot be.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Segment {
     /// Its ports.
     pub ports: Ports,
-    /// Its control bits.
-    pub flags: u8,
+    /// Whether it asks for a new connection.
+    pub opens: bool,
     /// Whether there is one.
     pub is_tcp: bool,
 }
 
-impl Default for Segment {
-    /// None.
+impl From<&TcpHdr> for Segment {
     #[inline(always)]
-    fn default() -> Self {
-        let ports = Ports {
-            source: [0; 2],
-            destination: [0; 2],
-        };
+    fn from(tcp: &TcpHdr) -> Self {
         Self {
-            ports,
-            flags: 0,
-            is_tcp: false,
+            ports: Ports {
+                source: tcp.source,
+                destination: tcp.dest,
+            },
+            opens: tcp.syn() != 0 && tcp.ack() == 0,
+            is_tcp: true,
         }
-    }
-}
-
-impl Segment {
-    /// Whether it asks for a new connection.
-    #[inline(always)]
-    const fn opens(&self) -> bool {
-        self.flags & (TCP_SYN | TCP_ACK) == TCP_SYN
     }
 }
 
@@ -57,7 +48,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     packet: &mut P,
     tables: &T,
     iface: &Iface,
-    ip: &Ipv4,
+    ip: &Ipv4Hdr,
     vip: Vip,
     segment: Segment,
 ) -> Outcome {
@@ -76,7 +67,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
         seen.lost_at(),
     ) {
         if segment.is_tcp
-            && !segment.opens()
+            && !segment.opens
             && let Some(peer) = handoff_peer(tables, vip.router, lease, jiffies)
             && !tables.has_connection(&ends(ip, segment.ports))
         {
@@ -87,7 +78,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     if jiffies >= lease.local_until() {
         return Counter::DropStandby.into();
     }
-    if segment.opens() {
+    if segment.opens {
         return Counter::DropGraceSyn.into();
     }
     seen.set_served_at(jiffies);
@@ -113,19 +104,19 @@ fn handoff_peer<T: Tables>(
 /// Sends the frame on to the peer. Only a node that attracts does, so there is no loop.
 #[inline(always)]
 fn hand_off<P: PacketMut + ?Sized>(packet: &mut P, iface: &Iface, peer: u64) -> Outcome {
-    let Some(ethernet) = packet.header_mut::<Ethernet>(0) else {
+    let Some(ethernet) = packet.header_mut::<EthHdr>(0) else {
         return Counter::DropTable.into();
     };
-    ethernet.destination = mac_from_word(peer);
-    ethernet.source = mac_from_word(iface.mac);
+    ethernet.dst_addr = mac_from_word(peer);
+    ethernet.src_addr = mac_from_word(iface.mac);
     Counter::TxHandoff.into()
 }
 
 #[inline(always)]
-fn ends(ip: &Ipv4, ports: Ports) -> Ends {
+fn ends(ip: &Ipv4Hdr, ports: Ports) -> Ends {
     Ends {
-        source: ip.source,
-        destination: ip.destination,
+        source: ip.src_addr,
+        destination: ip.dst_addr,
         source_port: ports.source,
         destination_port: ports.destination,
     }

@@ -28,16 +28,28 @@ pub trait PacketMut: Packet {
 }
 
 impl Packet for [u8] {
+    #[expect(unsafe_code, reason = "a header is read in place")]
     fn header<H: Header>(&self, offset: usize) -> Option<&H> {
-        let bytes = self.get(offset..offset.checked_add(size_of::<H>())?)?;
-        bytemuck::try_from_bytes(bytes).ok()
+        let () = H::ALIGNED;
+        let at = self
+            .get(offset..offset.checked_add(size_of::<H>())?)?
+            .as_ptr()
+            .cast::<H>();
+        assert!(at.is_aligned(), "a frame starts at an even address");
+        // SAFETY: in bounds and aligned; any bits make an H; the borrow is that of the bytes.
+        Some(unsafe { &*at })
     }
 }
 
 impl PacketMut for [u8] {
+    #[expect(unsafe_code, reason = "a header is written in place")]
     fn header_mut<H: Header>(&mut self, offset: usize) -> Option<&mut H> {
-        let bytes = self.get_mut(offset..offset.checked_add(size_of::<H>())?)?;
-        bytemuck::try_from_bytes_mut(bytes).ok()
+        let () = H::ALIGNED;
+        let range = offset..offset.checked_add(size_of::<H>())?;
+        let at = self.get_mut(range)?.as_mut_ptr().cast::<H>();
+        assert!(at.is_aligned(), "a frame starts at an even address");
+        // SAFETY: as in `header`, and H has no padding that would leave bytes without a value.
+        Some(unsafe { &mut *at })
     }
 
     fn holds(&self, length: usize) -> bool {

@@ -6,13 +6,9 @@ use hafw_common::{
     mac_to_word,
     proto::{ETH_8021AD, ETH_8021Q, ETH_ARP, ETH_IPV4, ETH_IPV6},
 };
+use network_types::eth::EthHdr;
 
-use crate::{
-    arp, ipv4,
-    packet::PacketMut,
-    tables::Tables,
-    wire::{ETH_LEN, Ethernet, GROUP_BIT},
-};
+use crate::{arp, ipv4, packet::PacketMut, tables::Tables, wire::GROUP_BIT};
 
 /// What becomes of a frame. [`Counter::verdict`] says which way it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +42,13 @@ pub enum Addressed {
 /// The caller increments the outcome's counter, once.
 #[inline(always)]
 pub fn process<P: PacketMut + ?Sized, T: Tables>(packet: &mut P, tables: &T) -> Outcome {
-    let Some(ethernet) = packet.header::<Ethernet>(0) else {
+    let Some(ethernet) = packet.header::<EthHdr>(0) else {
         return Counter::PassRunt.into();
     };
     let iface = tables.iface();
-    let addressed = if mac_to_word(ethernet.destination) == iface.mac {
+    let addressed = if mac_to_word(ethernet.dst_addr) == iface.mac {
         Addressed::ToUs
-    } else if ethernet.destination[0] & GROUP_BIT != 0 {
+    } else if ethernet.dst_addr[0] & GROUP_BIT != 0 {
         Addressed::ToGroup
     } else {
         return Counter::PassForeignMac.into();
@@ -62,7 +58,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(packet: &mut P, tables: &T) -> 
         tables,
         &iface,
         addressed,
-        u16::from_be_bytes(ethernet.ethertype),
+        u16::from_be(ethernet.ether_type),
     )
 }
 
@@ -84,4 +80,4 @@ fn dispatch<P: PacketMut + ?Sized, T: Tables>(
 }
 
 /// The first byte of what follows the Ethernet header.
-pub(crate) const L3: usize = ETH_LEN;
+pub(crate) const L3: usize = EthHdr::LEN;

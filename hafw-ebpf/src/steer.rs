@@ -9,13 +9,9 @@ use hafw_common::{
     mac_from_word,
     service::{NO_BACKEND, Service, ServiceKey},
 };
+use network_types::eth::EthHdr;
 
-use crate::{
-    packet::PacketMut,
-    path::Outcome,
-    tables::Tables,
-    wire::{ETH_LEN, Ethernet},
-};
+use crate::{packet::PacketMut, path::Outcome, tables::Tables};
 
 /// One flow of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +72,12 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
         return Counter::DropUnresolved.into();
     }
 
-    let Some(ethernet) = packet.header_mut::<Ethernet>(0) else {
+    let Some(ethernet) = packet.header_mut::<EthHdr>(0) else {
         return Counter::DropTable.into();
     };
-    ethernet.destination = mac_from_word(next_hop);
-    ethernet.source = mac_from_word(backend.source());
-    tables.note_traffic(chosen, (ETH_LEN + datagram) as u64);
+    ethernet.dst_addr = mac_from_word(next_hop);
+    ethernet.src_addr = mac_from_word(backend.source());
+    tables.note_traffic(chosen, (EthHdr::LEN + datagram) as u64);
     let ifindex = backend.ifindex() as u32;
     if ifindex == iface.ifindex {
         return Counter::TxSteer.into();

@@ -1,6 +1,6 @@
 //! The kernel's frame as the packet path sees it.
 
-use core::{arch::asm, ffi::c_void, ptr};
+use core::{arch::asm, ffi::c_void, hint::assert_unchecked, ptr};
 
 use aya_ebpf::{
     helpers::{bpf_csum_diff, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
@@ -26,8 +26,8 @@ impl Packet for Frame<'_> {
     #[inline(always)]
     fn header<H: Header>(&self, offset: usize) -> Option<&H> {
         let at = place::<H>(self.0.data(), self.0.data_end(), offset)?;
-        // SAFETY: in bounds by `place`; H is plain data of alignment 1, and nothing writes to the
-        // frame while `self` is borrowed.
+        // SAFETY: in bounds by `place`; any bits make an H, and nothing writes to the frame while
+        // `self` is borrowed.
         Some(unsafe { &*(at as *const H) })
     }
 }
@@ -122,7 +122,10 @@ impl Packet for Segment<'_> {
 /// The address of a header at `offset`, if the frame has all of it.
 #[inline(always)]
 fn place<H: Header>(data: usize, end: usize, offset: usize) -> Option<usize> {
-    let () = H::UNALIGNED;
+    let () = H::ALIGNED;
     let at = data + offset;
+    // SAFETY: a frame has an address, and an offset does not wrap. LLVM would ask whether it is 0,
+    // because that is the `None` of an `Option<&H>`.
+    unsafe { assert_unchecked(at != 0) };
     (at + size_of::<H>() <= end).then_some(at)
 }

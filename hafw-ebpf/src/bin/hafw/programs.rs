@@ -38,10 +38,11 @@ pub(crate) fn hafw_pass(_: XdpContext) -> u32 {
 
 /// A pair of clocks as one reading: native-endian jiffies64, then CLOCK_MONOTONIC in ns.
 #[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy)]
 struct Clocks([[u8; 8]; 2]);
 
-impl Header for Clocks {}
+// SAFETY: repr(C) and made of bytes.
+unsafe impl Header for Clocks {}
 
 /// Run once through BPF_PROG_TEST_RUN, never attached: writes the pair over the frame it is given.
 #[xdp(frags)]
