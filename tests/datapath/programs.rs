@@ -11,6 +11,7 @@ use hafw_common::{
 use hafw_ebpf::fixtures::{
     Event, World,
     cases::cases,
+    frames::refresh_ip_checksum,
     world::{OURS, PEER, ROUTER_V2},
 };
 use hafw_tests::{Kernel, object};
@@ -176,18 +177,6 @@ fn more_peers_than_the_table_holds_push_the_oldest_out() {
         peers > MAX_PEERS as usize / 2 && peers <= MAX_PEERS as usize,
         "{peers}"
     );
-}
-
-fn refresh_ip_checksum(frame: &mut [u8]) {
-    frame[24..26].fill(0);
-    let mut sum: u32 = frame[14..34]
-        .chunks(2)
-        .map(|two| u32::from(u16::from_be_bytes([two[0], two[1]])))
-        .sum();
-    while sum > 0xffff {
-        sum = (sum >> 16) + (sum & 0xffff);
-    }
-    frame[24..26].copy_from_slice(&(!(sum as u16)).to_be_bytes());
 }
 
 #[test]

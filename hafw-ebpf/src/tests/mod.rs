@@ -1,5 +1,7 @@
 //! The shared cases, on the host. The kernel runs the same ones: see `tests/datapath`.
 
+mod adverts;
+
 use std::{vec, vec::Vec};
 
 use hafw_common::counters::{Counter, Verdict};
