@@ -1,0 +1,450 @@
+//! Reading one table, key by key.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    fmt::Display,
+    fs,
+    net::{IpAddr, SocketAddr},
+    ops::{Deref, RangeInclusive},
+    rc::Rc,
+    time::Duration,
+};
+
+use crate::{
+    Place, Problem,
+    document::Sink,
+    parse_duration, parse_size,
+    tree::{Node, Table, Value},
+};
+
+/// A value with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl<T> Deref for Located<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// One table. Every getter gives None where the key is missing or wrong, and notes the mistake in
+/// the latter case; [`Self::need`] notes a missing one. [`Self::finish`] notes the keys that nobody
+/// asked for.
+#[derive(Clone, Debug)]
+pub struct Section {
+    table: Rc<Table>,
+    title: Rc<RefCell<String>>,
+    place: Place,
+    known: Rc<RefCell<BTreeSet<String>>>,
+    problems: Sink,
+}
+
+impl Section {
+    pub(crate) fn new(table: Rc<Table>, title: String, place: Place, problems: Sink) -> Self {
+        let title = Rc::new(RefCell::new(title));
+        Self {
+            table,
+            title,
+            place,
+            known: Rc::default(),
+            problems,
+        }
+    }
+
+    /// Where the section stands.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Where a key's value stands, or the section where the key is missing.
+    #[must_use]
+    pub fn place_of(&self, key: &str) -> Place {
+        self.table
+            .get(key)
+            .map_or(&self.place, |entry| &entry.node.place)
+            .clone()
+    }
+
+    /// Whether the key is there, right or wrong.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// A string that names the section: it stands in the messages that follow.
+    #[must_use]
+    pub fn name(&self, key: &str) -> Option<Located<String>> {
+        let name = self.need(key, self.string(key))?;
+        if name.is_empty() {
+            self.wrong(key, "expected a name");
+            return None;
+        }
+        let title = format!("{} \"{}\"", self.title.borrow(), name.value);
+        *self.title.borrow_mut() = title;
+        Some(name)
+    }
+
+    /// Notes that the key is missing, if it is.
+    pub fn need<T>(&self, key: &str, value: Option<T>) -> Option<T> {
+        if value.is_none() && !self.has(key) {
+            self.note(&self.place, format!("{key} is missing"));
+        }
+        value
+    }
+
+    /// A string.
+    #[must_use]
+    pub fn string(&self, key: &str) -> Option<Located<String>> {
+        self.get(key, "a string", |node| match &node.value {
+            Value::String(s) => Some(s.clone()),
+            _ => None,
+        })
+    }
+
+    /// `true` or `false`.
+    #[must_use]
+    pub fn boolean(&self, key: &str) -> Option<Located<bool>> {
+        self.get(key, "true or false", |node| match node.value {
+            Value::Boolean(b) => Some(b),
+            _ => None,
+        })
+    }
+
+    /// A whole number within a range.
+    #[must_use]
+    pub fn integer(&self, key: &str, range: RangeInclusive<i64>) -> Option<Located<i64>> {
+        let expected = format!("a number from {} to {}", range.start(), range.end());
+        self.get(key, &expected, |node| match node.value {
+            Value::Integer(n) => Some(n).filter(|n| range.contains(n)),
+            _ => None,
+        })
+    }
+
+    /// A whole number within a type's range, and this one.
+    #[must_use]
+    pub fn number<T: TryFrom<i64>>(
+        &self,
+        key: &str,
+        range: RangeInclusive<i64>,
+    ) -> Option<Located<T>> {
+        let Located { value, place } = self.integer(key, range)?;
+        let value = T::try_from(value).ok()?;
+        Some(Located { value, place })
+    }
+
+    /// A duration, see [`parse_duration`].
+    #[must_use]
+    pub fn duration(&self, key: &str) -> Option<Located<Duration>> {
+        self.parsed(
+            key,
+            "a duration such as \"1s\" or \"250ms\"",
+            parse_duration,
+        )
+    }
+
+    /// A size in bytes, see [`parse_size`]; a bare number is one of bytes.
+    #[must_use]
+    pub fn size(&self, key: &str) -> Option<Located<u64>> {
+        self.get(
+            key,
+            "a size such as \"1MiB\", or a number of bytes",
+            |node| match &node.value {
+                Value::String(s) => parse_size(s),
+                Value::Integer(n) => u64::try_from(*n).ok(),
+                _ => None,
+            },
+        )
+    }
+
+    /// An IP address.
+    #[must_use]
+    pub fn address(&self, key: &str) -> Option<Located<IpAddr>> {
+        self.parsed(key, "an IP address", |s| s.parse().ok())
+    }
+
+    /// An IP address with a port.
+    #[must_use]
+    pub fn socket(&self, key: &str) -> Option<Located<SocketAddr>> {
+        self.parsed(
+            key,
+            "an IP address and a port such as \"10.0.0.7:80\"",
+            |s| s.parse().ok(),
+        )
+    }
+
+    /// A string that `parse` understands.
+    #[must_use]
+    pub fn parsed<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<Located<T>> {
+        self.get(key, expected, |node| match &node.value {
+            Value::String(s) => parse(s),
+            _ => None,
+        })
+    }
+
+    /// One of some words.
+    #[must_use]
+    pub fn choice<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<Located<T>> {
+        let list: Vec<_> = words
+            .iter()
+            .map(|(word, _)| format!("\"{word}\""))
+            .collect();
+        let expected = list.join(" or ");
+        self.parsed(key, &expected, |s| {
+            words.iter().find(|(w, _)| *w == s).map(|(_, t)| *t)
+        })
+    }
+
+    /// A list of strings that `parse` understands. Each wrong one is noted by itself.
+    #[must_use]
+    pub fn list<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<Vec<Located<T>>> {
+        let items = self.items(key, &format!("a list of {expected}"))?;
+        let mut values = Vec::new();
+        for node in items {
+            let value = match &node.value {
+                Value::String(s) => parse(s),
+                _ => None,
+            };
+            match value {
+                Some(value) => values.push(Located {
+                    value,
+                    place: node.place.clone(),
+                }),
+                None => {
+                    let message = format!("{key}: {}: expected {expected}", node.text);
+                    self.note(&node.place, message);
+                }
+            }
+        }
+        Some(values)
+    }
+
+    /// A list of strings.
+    #[must_use]
+    pub fn strings(&self, key: &str) -> Option<Vec<Located<String>>> {
+        self.list(key, "a string", |s| Some(s.to_owned()))
+    }
+
+    /// A list of whole numbers within a range.
+    #[must_use]
+    pub fn integers(&self, key: &str, range: RangeInclusive<i64>) -> Option<Vec<Located<i64>>> {
+        let items = self.items(key, "a list of numbers")?;
+        let mut values = Vec::new();
+        for node in items {
+            match node.value {
+                Value::Integer(n) if range.contains(&n) => {
+                    values.push(Located {
+                        value: n,
+                        place: node.place.clone(),
+                    });
+                }
+                _ => {
+                    let (from, to) = (range.start(), range.end());
+                    let message = format!(
+                        "{key}: {}: expected a number from {from} to {to}",
+                        node.text
+                    );
+                    self.note(&node.place, message);
+                }
+            }
+        }
+        Some(values)
+    }
+
+    /// A string, or `{ file = "PATH" }` whose contents are the string, without the line's end.
+    #[must_use]
+    pub fn secret(&self, key: &str) -> Option<Located<String>> {
+        let node = self.node(key)?;
+        if matches!(node.value, Value::Table(_)) {
+            let section = self.table(key)?;
+            let path = section.need("file", section.string("file"));
+            section.finish();
+            let path = path?;
+            return match fs::read_to_string(&path.value) {
+                Ok(text) => {
+                    let value = text.trim_end_matches(['\r', '\n']).to_owned();
+                    Some(Located {
+                        value,
+                        place: path.place,
+                    })
+                }
+                Err(error) => {
+                    section.wrong("file", &format!("cannot read it: {error}"));
+                    None
+                }
+            };
+        }
+        self.get(
+            key,
+            "a string, or { file = \"PATH\" }",
+            |node| match &node.value {
+                Value::String(s) => Some(s.clone()),
+                _ => None,
+            },
+        )
+    }
+
+    /// A table. Its messages name it by the key.
+    #[must_use]
+    pub fn table(&self, key: &str) -> Option<Self> {
+        let node = self.node(key)?;
+        match &node.value {
+            Value::Table(table) => Some(self.below(key, table, node)),
+            _ => {
+                self.wrong(key, "expected a table");
+                None
+            }
+        }
+    }
+
+    /// A list of tables; empty where the key is missing. `title` stands in their messages.
+    #[must_use]
+    pub fn tables(&self, key: &str, title: &str) -> Vec<Self> {
+        let Some(items) = self.items(key, "a list of tables") else {
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for node in items {
+            match &node.value {
+                Value::Table(table) => sections.push(self.below(title, table, node)),
+                _ => self.note(
+                    &node.place,
+                    format!("{key}: {}: expected a table", node.text),
+                ),
+            }
+        }
+        sections
+    }
+
+    /// All entries of the section as strings, in the order of their keys.
+    #[must_use]
+    pub fn string_entries(&self) -> Vec<(Located<String>, Located<String>)> {
+        let mut entries = Vec::new();
+        for (key, entry) in self.table.iter() {
+            if let Some(value) = self.string(key) {
+                let key = Located {
+                    value: key.clone(),
+                    place: entry.key.clone(),
+                };
+                entries.push((key, value));
+            }
+        }
+        entries
+    }
+
+    /// A key of the format that this version does not carry out. It is refused, unless its value
+    /// is one of those that ask for nothing (as they stand in the file).
+    pub fn not_yet(&self, key: &str, harmless: &[&str]) {
+        if let Some(node) = self.node(key)
+            && !harmless.contains(&node.text.as_str())
+        {
+            self.wrong(key, "not in this version");
+        }
+    }
+
+    /// Notes that a key's value is wrong.
+    pub fn wrong(&self, key: &str, what: &str) {
+        match self.table.get(key) {
+            Some(entry) => {
+                let message = match entry.node.value {
+                    Value::Table(_) | Value::Array(_) => format!("{key}: {what}"),
+                    _ => format!("{key} = {}: {what}", entry.node.text),
+                };
+                self.note(&entry.node.place, message);
+            }
+            None => self.note(&self.place, format!("{key}: {what}")),
+        }
+    }
+
+    /// Notes a mistake of the section, at some place.
+    pub fn note(&self, place: &Place, what: impl Display) {
+        let title = self.title.borrow();
+        let message = if title.is_empty() {
+            what.to_string()
+        } else {
+            format!("{title}: {what}")
+        };
+        self.problems.borrow_mut().push(Problem {
+            place: Some(place.clone()),
+            message,
+        });
+    }
+
+    /// Notes the keys that nobody asked for, with the nearest that somebody did.
+    pub fn finish(&self) {
+        let known = self.known.borrow();
+        for (key, entry) in self.table.iter().filter(|(key, _)| !known.contains(*key)) {
+            let nearest = known
+                .iter()
+                .map(|known| (strsim::damerau_levenshtein(known, key), known))
+                .min()
+                .filter(|(distance, known)| *distance <= 1 + known.len().min(key.len()) / 4);
+            let message = match nearest {
+                Some((_, nearest)) => format!("{key}: unknown key, did you mean `{nearest}`?"),
+                None => format!("{key}: unknown key"),
+            };
+            self.note(&entry.key, message);
+        }
+    }
+
+    fn get<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        take: impl Fn(&Node) -> Option<T>,
+    ) -> Option<Located<T>> {
+        let node = self.node(key)?;
+        let value = take(node);
+        if value.is_none() {
+            self.wrong(key, &format!("expected {expected}"));
+        }
+        Some(Located {
+            value: value?,
+            place: node.place.clone(),
+        })
+    }
+
+    fn items(&self, key: &str, expected: &str) -> Option<&[Node]> {
+        match &self.node(key)?.value {
+            Value::Array(items) => Some(items),
+            _ => {
+                self.wrong(key, &format!("expected {expected}"));
+                None
+            }
+        }
+    }
+
+    fn node(&self, key: &str) -> Option<&Node> {
+        self.known.borrow_mut().insert(key.to_owned());
+        self.table.get(key).map(|entry| &entry.node)
+    }
+
+    fn below(&self, title: &str, table: &Table, node: &Node) -> Self {
+        let outer = self.title.borrow();
+        let title = if outer.is_empty() {
+            title.to_owned()
+        } else {
+            format!("{outer}: {title}")
+        };
+        let problems = Rc::clone(&self.problems);
+        Self::new(Rc::new(table.clone()), title, node.place.clone(), problems)
+    }
+}
