@@ -35,6 +35,9 @@ pub(crate) fn run() -> Result<()> {
             eprintln!("{error:#}");
             failed.push(name);
         }
+        if hafw_lab::interrupted() {
+            bail!("interrupted");
+        }
     }
     if failed.is_empty() {
         println!("lint: all {} checks passed", checks.len());

@@ -51,14 +51,17 @@ enum Verb {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runner = cli.runner.as_deref();
-    let outcome = match cli.verb {
-        Verb::Setup => setup::run(runner),
-        Verb::Build(args) => build::run(&args),
-        Verb::Run(args) => run::run(&args, runner),
-        Verb::Test(args) => test::run(&args, runner),
-        Verb::Lint => lint::run(),
-        Verb::Bench(args) => bench::run(&args, runner),
-    };
+    // Ctrl-C reaches the programs that run; this one then cleans up behind them.
+    let outcome = hafw_lab::handle_signals()
+        .map_err(Into::into)
+        .and_then(|()| match cli.verb {
+            Verb::Setup => setup::run(runner),
+            Verb::Build(args) => build::run(&args),
+            Verb::Run(args) => run::run(&args, runner),
+            Verb::Test(args) => test::run(&args, runner),
+            Verb::Lint => lint::run(),
+            Verb::Bench(args) => bench::run(&args, runner),
+        });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -29,7 +29,7 @@ const BPFFS: &str = "/sys/fs/bpf";
 
 /// The compiler for eBPF on Debian. It comes with LLVM 22, so the linker is built for that.
 const COMPILER: &[&str] = &["rustc-web", "rust-web-src", "cargo-web", "rust-web-clippy"];
-const LLVM: &[&str] = &["llvm-22-dev", "libpolly-22-dev", "g++"];
+const LLVM: &[&str] = &["llvm-22-dev"];
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
 /// A group of things that some verbs need and others do not.

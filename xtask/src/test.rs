@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
+use hafw_lab::{interrupted, sweep};
 
 use crate::{build, privilege::is_root, setup, setup::Part, workspace};
 
@@ -76,7 +77,6 @@ struct Tally {
 }
 
 pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
-    hafw_lab::handle_signals()?;
     let levels: Vec<_> = Level::EACH
         .into_iter()
         .filter(|level| args.level == Level::All || args.level == *level)
@@ -96,10 +96,16 @@ pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
     let mut tallies = Vec::new();
     for level in levels {
         tallies.push((level, test(level, &args.rest, runner)?));
+        if interrupted() {
+            break;
+        }
     }
     // What a test program left that was killed.
     if privileged && is_root() {
-        hafw_lab::sweep()?;
+        sweep()?;
+    }
+    if interrupted() {
+        bail!("interrupted");
     }
     summarise(&tallies)
 }
@@ -151,6 +157,9 @@ fn test(level: Level, rest: &[String], runner: Option<&str>) -> Result<Tally> {
         }
         cargo.args(rest);
         follow(&mut cargo, &mut tally)?;
+        if interrupted() {
+            break;
+        }
     }
     tally.took = start.elapsed();
     Ok(tally)

@@ -35,7 +35,6 @@ enum What {
 pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
     become_root(runner)?;
     setup::require(&[Part::Toolchain, Part::Lab, Part::Bench])?;
-    hafw_lab::handle_signals()?;
     match &args.what {
         What::Failover(args) => {
             if args.needs_hafw() {

@@ -37,7 +37,6 @@ pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
         let mut hafw = Command::new(workspace::binary("hafw", args.release)?);
         return Err(hafw.arg("run").args(&args.hafw).exec()).context("cannot start hafw");
     }
-    hafw_lab::handle_signals()?;
     setup::require(&[Part::Toolchain, Part::Lab])?;
     build::binaries(args.release)?;
     demonstrate(args.release)
