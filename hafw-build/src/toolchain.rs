@@ -71,8 +71,11 @@ impl Toolchain {
             }
         }
         let path = env::var_os("PATH").unwrap_or_default();
-        let linker_dir = self.linker.parent().map(Path::to_path_buf);
-        let dirs = linker_dir.into_iter().chain(env::split_paths(&path));
+        // `cargo clippy` finds its driver in PATH: it has to be this compiler's.
+        let own = [&self.linker, &self.cargo]
+            .into_iter()
+            .filter_map(|file| file.parent());
+        let dirs = own.map(Path::to_path_buf).chain(env::split_paths(&path));
         if let Ok(joined) = env::join_paths(dirs) {
             command.env("PATH", joined);
         }
