@@ -342,7 +342,7 @@ impl Supervisor {
             .arg0("hafw-l7")
             .arg("--control")
             .arg(self.control.path())
-            .args(["--handoff-fd", "0"])
+            .arg("--handoff")
             .stdin(Stdio::from(OwnedFd::from(far)))
             .process_group(0)
             .spawn()

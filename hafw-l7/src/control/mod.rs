@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod fd_stream;
+pub mod server;
 
 use std::net::SocketAddr;
 

@@ -17,6 +17,8 @@ pub struct Chunks {
     state: State,
     /// Data bytes left in the chunk, or its size as far as it was read.
     size: u64,
+    /// Data bytes so far, over all chunks.
+    content: u64,
     /// Bytes that the size line or the trailer may still have.
     room: u16,
 }
@@ -81,6 +83,7 @@ impl Body {
         Self::Chunked(Chunks {
             state: State::SizeStart,
             size: 0,
+            content: 0,
             room: MAX_SIZE_LINE,
         })
     }
@@ -106,6 +109,37 @@ impl Body {
                 Ok(done)
             }
             Self::UntilClose => Ok(bytes.len()),
+        }
+    }
+
+    /// Like [`Self::advance`], and moves the content of a chunked body to the front of `bytes`.
+    /// Returns the bytes passed and how many bytes of content are at the front.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError`] if the framing is wrong.
+    pub fn advance_unchunked(&mut self, bytes: &mut [u8]) -> Result<(usize, usize), ChunkError> {
+        let Self::Chunked(chunks) = self else {
+            let passed = self.advance(bytes)?;
+            return Ok((passed, passed));
+        };
+        let (mut passed, mut content) = (0, 0);
+        while let Some(piece) = chunks.next(bytes.get(passed..).unwrap_or_default())? {
+            if piece.is_data {
+                bytes.copy_within(passed..passed + piece.len, content);
+                content += piece.len;
+            }
+            passed += piece.len;
+        }
+        Ok((passed, content))
+    }
+
+    /// Bytes of content that a chunked body has had so far, without its framing.
+    #[must_use]
+    pub fn chunked_content(&self) -> u64 {
+        match self {
+            Self::Chunked(chunks) => chunks.content,
+            Self::Length(_) | Self::UntilClose => 0,
         }
     }
 
@@ -150,6 +184,7 @@ impl Chunks {
     fn pass_data(&mut self, bytes: &[u8]) -> Piece {
         let len = usize::try_from(self.size).map_or(bytes.len(), |size| size.min(bytes.len()));
         self.size -= len as u64;
+        self.content = self.content.saturating_add(len as u64);
         if self.size == 0 {
             self.state = State::DataEnd;
         }

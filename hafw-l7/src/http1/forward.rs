@@ -117,8 +117,8 @@ fn copy_answer(head: &ResponseHead<'_, '_>, out: &mut Vec<u8>, unchunked: bool) 
         out.extend_from_slice(status_line.get(b"HTTP/1.1".len()..).unwrap_or_default());
     }
     copy_lines(head.bytes, lines_start, head.headers, out, |index, name| {
-        !head.dropped.contains(index)
-            && !(unchunked && name.eq_ignore_ascii_case("transfer-encoding"))
+        let is_undone = unchunked && name.eq_ignore_ascii_case("transfer-encoding");
+        !head.dropped.contains(index) && !is_undone
     });
 }
 

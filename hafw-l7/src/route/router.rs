@@ -216,7 +216,13 @@ fn a_path(route: usize, path: &str) -> Result<Box<[u8]>, RouteError> {
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {
-    Regex::new(pattern).map_err(|error| error.to_string())
+    Regex::new(pattern).map_err(|error| {
+        let text = error.to_string();
+        // The last line says what is wrong, those before it draw where.
+        let last = text.lines().next_back().unwrap_or_default();
+        let why = last.strip_prefix("error: ").unwrap_or(last);
+        format!("\"{pattern}\": {why}")
+    })
 }
 
 #[cfg(test)]

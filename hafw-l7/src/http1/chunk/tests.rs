@@ -152,7 +152,12 @@ proptest! {
 
         let (content, taken, done) = decode(wire.chunks(cut)).unwrap();
 
-        prop_assert_eq!(content, chunks.concat());
+        prop_assert_eq!(&content, &chunks.concat());
         prop_assert_eq!((taken, done), (wire.len(), true));
+
+        let mut body = Body::chunked();
+        let (passed, len) = body.advance_unchunked(&mut wire).unwrap();
+        prop_assert_eq!((passed, &wire[..len]), (taken, &content[..]));
+        prop_assert_eq!(body.chunked_content(), len as u64);
     }
 }

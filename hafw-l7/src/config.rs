@@ -1,0 +1,301 @@
+//! Reads the proxy's part of hafw.toml: `[[upstream]]`, `[[server]]` with its routes, `[proxy]`.
+
+use std::{net::SocketAddr, path::Path};
+
+use hafw_config::{Document, Located, Place as FilePlace, Problems, Section};
+
+use crate::{
+    model::{
+        Balance, HeaderCondition, NextUpstream, PathCondition, ProxyConfig, RetryCondition, Route,
+        Server, SetHeader, Timeouts, Upstream, UpstreamServer,
+    },
+    plan::{Place, Plan},
+};
+
+/// The parts of the file that are the controller's; the proxy alone does not look into them.
+const OTHER_TABLES: [&str; 4] = ["node", "cluster", "alerts", "metrics"];
+const OTHER_LISTS: [&str; 4] = ["interface", "virtual_router", "check", "service"];
+
+/// Reads a file for the proxy alone.
+///
+/// # Errors
+///
+/// Everything that is wrong with the proxy's part of the file.
+pub fn load(path: &Path) -> Result<ProxyConfig, Problems> {
+    let document = Document::load(path)?;
+    let config = ProxyConfig::read(&document);
+    let root = document.root();
+    for key in OTHER_TABLES {
+        let _ = root.table(key);
+    }
+    for key in OTHER_LISTS {
+        let _ = root.tables(key, key);
+    }
+    root.finish();
+    if !document.has_problems() && config.servers.is_empty() {
+        document.problem(root.place(), "there is no [[server]] to serve");
+    }
+    let problems = document.into_problems();
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(problems)
+    }
+}
+
+impl ProxyConfig {
+    /// Reads the proxy's sections. What is wrong is noted in the document, and the result is of use
+    /// only if nothing was.
+    #[must_use]
+    pub fn read(document: &Document) -> Self {
+        let root = document.root();
+        let upstreams = root.tables("upstream", "upstream");
+        let servers = root.tables("server", "server");
+        let workers = root.table("proxy").and_then(|proxy| {
+            let workers = proxy.number("workers", 0..=1024);
+            proxy.finish();
+            workers
+        });
+        let config = Self {
+            workers: value_or(workers, 0),
+            upstreams: upstreams.iter().filter_map(read_upstream).collect(),
+            servers: servers.iter().map(read_server).collect(),
+        };
+        if !document.has_problems()
+            && let Err(error) = Plan::new(&config)
+        {
+            document.problem(&place_of(error.place, &upstreams, &servers), error.what);
+        }
+        config
+    }
+}
+
+fn read_upstream(section: &Section) -> Option<Upstream> {
+    let name = section.name("name");
+    let balance = section.choice(
+        "balance",
+        &[
+            ("round_robin", Balance::RoundRobin),
+            ("least_connections", Balance::LeastConnections),
+            ("source_hash", Balance::SourceHash),
+        ],
+    );
+    let servers = section.tables("server", "server");
+    let keepalive = section.number("keepalive", 0..=65_535);
+    section.need("server", section.has("server").then_some(()));
+    section.finish();
+    Some(Upstream {
+        name: name?.value,
+        balance: value_or(balance, Balance::default()),
+        servers: servers.iter().filter_map(read_upstream_server).collect(),
+        keepalive: value_or(keepalive, 64),
+    })
+}
+
+fn read_upstream_server(section: &Section) -> Option<UpstreamServer> {
+    let address = section.need("address", section.socket("address"));
+    let weight = section.number("weight", 1..=65_535);
+    let max_fails = section.number("max_fails", 0..=1_000_000);
+    let fail_timeout = section.duration("fail_timeout");
+    let backup = section.boolean("backup");
+    section.finish();
+    let default = UpstreamServer::new(address?.value);
+    Some(UpstreamServer {
+        weight: value_or(weight, default.weight),
+        max_fails: value_or(max_fails, default.max_fails),
+        fail_timeout: value_or(fail_timeout, default.fail_timeout),
+        backup: value_or(backup, default.backup),
+        ..default
+    })
+}
+
+fn read_server(section: &Section) -> Server {
+    let listen = section.need("listen", read_listen(section));
+    let hosts = section.strings("hosts");
+    let default = section.boolean("default");
+    let headers = section.table("set_headers");
+    let size = section.size("client_max_body_size");
+    let routes = section.tables("route", "route");
+    // On clear text by prior knowledge and by ALPN, once it exists.
+    section.not_yet("http2", &["false"]);
+    let standard = Server::new(values(listen), values(hosts), Vec::new());
+    let server = Server {
+        default: value_or(default, false),
+        set_headers: headers.as_ref().map(read_set_headers).unwrap_or_default(),
+        next_upstream: read_next_upstream(section),
+        timeouts: read_timeouts(section),
+        client_max_body_size: value_or(size, standard.client_max_body_size),
+        routes: routes.iter().filter_map(read_route).collect(),
+        ..standard
+    };
+    section.finish();
+    if server.listen.is_empty() && section.has("listen") {
+        section.wrong("listen", "expected at least one address");
+    }
+    if server.hosts.is_empty() && !server.default {
+        section.note(
+            section.place(),
+            "expected hosts, or default = true for a server of all names",
+        );
+    }
+    if server.routes.is_empty() && !section.has("route") {
+        section.note(section.place(), "expected a [[server.route]]");
+    }
+    server
+}
+
+fn read_listen(section: &Section) -> Option<Vec<Located<SocketAddr>>> {
+    let expected = "an IP address and a port such as \"10.0.0.3:80\" (TLS and PROXY protocol are \
+                    not in this version)";
+    section.list("listen", expected, |text| {
+        text.parse()
+            .ok()
+            .filter(|address: &SocketAddr| address.port() != 0)
+    })
+}
+
+fn read_set_headers(section: &Section) -> Vec<SetHeader> {
+    let entries = section.string_entries();
+    section.finish();
+    let headers = entries.into_iter().map(|(name, value)| SetHeader {
+        name: name.value,
+        value: value.value,
+    });
+    headers.collect()
+}
+
+fn read_next_upstream(section: &Section) -> NextUpstream {
+    let standard = NextUpstream::default();
+    let names: Vec<_> = RetryCondition::NAMES
+        .iter()
+        .map(|(name, _)| *name)
+        .collect();
+    let expected = format!("one of {}", names.join(", "));
+    let on = section.list("next_upstream", &expected, |text| {
+        let mut known = RetryCondition::NAMES.iter();
+        known
+            .find(|(name, _)| *name == text)
+            .map(|(_, condition)| *condition)
+    });
+    let on = on.map(|on| on.into_iter().map(|condition| condition.value).collect());
+    NextUpstream {
+        on: on.unwrap_or(standard.on),
+        tries: value_or(section.number("next_upstream_tries", 0..=1000), 0),
+        timeout: value_or(section.duration("next_upstream_timeout"), standard.timeout),
+    }
+}
+
+fn read_timeouts(section: &Section) -> Timeouts {
+    let standard = Timeouts::default();
+    let read = |key, standard| {
+        let read = section.duration(key);
+        if read.as_ref().is_some_and(|duration| duration.is_zero()) {
+            section.wrong(key, "expected more than no time");
+        }
+        value_or(read, standard)
+    };
+    Timeouts {
+        connect: read("connect_timeout", standard.connect),
+        read: read("read_timeout", standard.read),
+        send: read("send_timeout", standard.send),
+        client_header: read("client_header_timeout", standard.client_header),
+        client_body: read("client_body_timeout", standard.client_body),
+        keepalive: read("keepalive_timeout", standard.keepalive),
+    }
+}
+
+fn read_route(section: &Section) -> Option<Route> {
+    let user_agent = section.string("user_agent");
+    let header = section.table("header").and_then(|header| {
+        let name = header.need("name", header.string("name"));
+        let regex = header.need("regex", header.string("regex"));
+        header.finish();
+        Some(HeaderCondition {
+            name: name?.value,
+            regex: regex?.value,
+        })
+    });
+    let path = read_path(section);
+    let upstream = section.need("upstream", section.string("upstream"));
+    section.finish();
+    let user_agent = user_agent.map(|regex| HeaderCondition::user_agent(regex.value));
+    Some(Route {
+        path,
+        headers: user_agent.into_iter().chain(header).collect(),
+        upstream: upstream?.value,
+    })
+}
+
+fn read_path(section: &Section) -> PathCondition {
+    let exact = section.string("path_exact");
+    let regex = section.string("path_regex");
+    let prefix = section.string("path_prefix");
+    let is_final = section.boolean("final");
+    if let Some(is_final) = &is_final
+        && prefix.is_none()
+    {
+        section.note(&is_final.place, "final: only for a path_prefix");
+    }
+    match (exact, regex, prefix) {
+        (None, None, None) => PathCondition::Any,
+        (Some(exact), None, None) => PathCondition::Exact(exact.value),
+        (None, Some(regex), None) => PathCondition::Regex(regex.value),
+        (None, None, Some(prefix)) => PathCondition::Prefix {
+            prefix: prefix.value,
+            r#final: value_or(is_final, false),
+        },
+        _ => {
+            section.note(
+                section.place(),
+                "only one of path_exact, path_regex and path_prefix",
+            );
+            PathCondition::Any
+        }
+    }
+}
+
+/// Where in the file a place of the model is. All of its sections were read without a mistake, so
+/// the indices are the same.
+fn place_of(place: Place, upstreams: &[Section], servers: &[Section]) -> FilePlace {
+    let fallback = || servers.first().or(upstreams.first()).map(Section::place);
+    let (sections, index) = match place {
+        Place::Upstream { upstream } => (upstreams, upstream),
+        Place::Server { server }
+        | Place::Host { server, .. }
+        | Place::SetHeader { server, .. }
+        | Place::Route { server, .. } => (servers, server),
+    };
+    let Some(section) = sections.get(index) else {
+        return fallback()
+            .cloned()
+            .expect("an error needs something that is wrong");
+    };
+    let within = match place {
+        Place::Upstream { .. } => Some(section.place_of("name")),
+        Place::Server { .. } => None,
+        Place::Host { host, .. } => section
+            .strings("hosts")
+            .and_then(|hosts| hosts.get(host).map(|host| host.place.clone())),
+        Place::SetHeader { header, .. } => section.table("set_headers").and_then(|headers| {
+            let entries = headers.string_entries();
+            entries.get(header).map(|(name, _)| name.place.clone())
+        }),
+        Place::Route { route, .. } => {
+            let routes = section.tables("route", "route");
+            routes.get(route).map(|route| route.place().clone())
+        }
+    };
+    within.unwrap_or_else(|| section.place().clone())
+}
+
+fn value_or<T>(read: Option<Located<T>>, standard: T) -> T {
+    read.map_or(standard, |located| located.value)
+}
+
+fn values<T>(read: Option<Vec<Located<T>>>) -> Vec<T> {
+    let all = read.unwrap_or_default().into_iter();
+    all.map(|located| located.value).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! One request and its answer: asks the cluster's servers in turn until one of them answers in a
+//! way that is passed on.
+
+use std::{future::poll_fn, task::Poll};
+
+use tokio::net::TcpStream;
+use tracing::debug;
+
+use super::{
+    attempt::{Answer, Attempt},
+    duplex::{Download, DownloadError, Ending, Upload},
+    generation::Turn,
+    session::{End, Exchange, Session},
+};
+use crate::{
+    counters::class,
+    model::RetryCondition,
+    retry::{Millis, Policy, counts_as_failure},
+    upstream::Outcome,
+};
+
+impl Session {
+    /// Has a request answered. `Ok` if the client's connection goes on.
+    pub(super) async fn exchange(&mut self, exchange: Exchange) -> Result<(), End> {
+        let mut exchange = self.complete_body(exchange).await?;
+        let mut upload = None;
+        if let Some(body) = exchange.body.take() {
+            let begun = Upload::begin(
+                body,
+                self.block.take(),
+                exchange.limits(),
+                &self.shared.buffers,
+                &mut self.block,
+            );
+            match begun {
+                Ok(begun) => upload = Some(begun),
+                Err(ending) => return self.end(&exchange, ending).await,
+            }
+        }
+        let policy = exchange.server().policy;
+        let mut turn = self.first_turn(&exchange, &policy);
+        let mut status = 502;
+        while let Some(server) = turn.advance(self.client, self.shared.timers.now()) {
+            let tried = self.attempt(&exchange, &mut upload, &turn, server).await;
+            let now = self.shared.timers.now();
+            match tried {
+                Attempt::Answer(answer) => {
+                    return self.relay(&exchange, upload, turn, server, *answer).await;
+                }
+                Attempt::Over(ending) => return self.end(&exchange, ending).await,
+                Attempt::Next(condition) => turn.release(outcome(condition), now),
+                Attempt::Failed(condition, request) => {
+                    debug!(?condition, server, "an attempt failed");
+                    turn.release(outcome(condition), now);
+                    status = if condition == RetryCondition::Timeout {
+                        504
+                    } else {
+                        502
+                    };
+                    if !policy.again(&turn.attempts, condition, request, now) {
+                        break;
+                    }
+                }
+            }
+            turn.attempts.next();
+            if turn.has_another(now) {
+                self.shared.count(|totals| totals.retries += 1);
+            }
+        }
+        self.fail(&exchange, upload.as_ref(), status).await
+    }
+
+    fn first_turn(&self, exchange: &Exchange, policy: &Policy) -> Turn {
+        let cluster = exchange.generation.clusters.get(exchange.cluster);
+        let servers = cluster.map_or(0, |cluster| cluster.group.borrow().len());
+        let attempts = policy.begin(servers, self.shared.timers.now());
+        Turn::new(&exchange.generation, exchange.cluster, attempts)
+    }
+
+    /// Answers that no server has answered.
+    async fn fail(
+        &mut self,
+        exchange: &Exchange,
+        upload: Option<&Upload>,
+        status: u16,
+    ) -> Result<(), End> {
+        let is_complete = is_sent(upload);
+        let stays = exchange.keep_alive && exchange.http11 && is_complete;
+        self.answer(status, !stays, exchange.is_head).await?;
+        match (stays, is_complete) {
+            (true, _) => Ok(()),
+            (false, true) => Err(End::Close),
+            (false, false) => Err(End::Linger),
+        }
+    }
+
+    /// Ends a request that cannot go on.
+    async fn end(&mut self, exchange: &Exchange, ending: Ending) -> Result<(), End> {
+        match ending {
+            Ending::ClientGone => {
+                self.shared.count(|totals| totals.client_aborts += 1);
+                Err(End::Close)
+            }
+            Ending::Fault(status) => {
+                if status == 408 {
+                    self.shared.count(|totals| totals.client_timeouts += 1);
+                }
+                self.answer(status, true, exchange.is_head).await?;
+                Err(End::Linger)
+            }
+        }
+    }
+
+    /// Passes an answer on.
+    async fn relay(
+        &mut self,
+        exchange: &Exchange,
+        mut upload: Option<Upload>,
+        mut turn: Turn,
+        server: usize,
+        answer: Answer,
+    ) -> Result<(), End> {
+        let Answer {
+            server: stream,
+            status,
+            head,
+            mut download,
+            server_stays,
+            close,
+        } = answer;
+        self.shared.count(|totals| {
+            if let Some(count) = totals.answers.get_mut(class(status)) {
+                *count += 1;
+            }
+        });
+        if !download.prepend(&head, &self.shared.buffers) {
+            self.send(&head, exchange.limits().send).await?;
+        }
+        drop(head);
+        let mut stream = Some(stream);
+        if server_stays && download.is_received() && is_sent(upload.as_ref()) {
+            // Nobody else has to wait until this client has taken the answer.
+            self.keep(&turn, server, stream.take());
+        }
+        let relayed = self
+            .transfer(&mut download, upload.as_mut(), stream.as_mut())
+            .await;
+        self.shared
+            .count(|totals| totals.bytes_sent += download.sent);
+        match relayed {
+            Ok(()) => {
+                turn.release(Outcome::Served, self.shared.timers.now());
+                if server_stays && download.is_received() && is_sent(upload.as_ref()) {
+                    self.keep(&turn, server, stream);
+                }
+                let is_unread = self.block.is_some() || !is_sent(upload.as_ref());
+                match (close, is_unread) {
+                    (false, _) => Ok(()),
+                    (true, true) => Err(End::Linger),
+                    (true, false) => Err(End::Close),
+                }
+            }
+            Err(DownloadError::ClientGone) => {
+                self.shared.count(|totals| totals.client_aborts += 1);
+                Err(End::Close)
+            }
+            Err(DownloadError::Truncated) => {
+                self.shared.count(|totals| totals.truncated += 1);
+                // Without a length or chunks, an end looks like the end.
+                Err(if download.has_visible_end() {
+                    End::Close
+                } else {
+                    End::Reset
+                })
+            }
+        }
+    }
+
+    /// Moves the answer's bytes to the client and what is left of the request's to the server.
+    async fn transfer(
+        &mut self,
+        download: &mut Download,
+        mut upload: Option<&mut Upload>,
+        mut server: Option<&mut TcpStream>,
+    ) -> Result<(), DownloadError> {
+        let mut watch = upload.is_none();
+        download.wait_for_client(&self.timer);
+        poll_fn(|context| {
+            let (timer, buffers) = (&self.timer, &self.shared.buffers);
+            let mut deadline = Millis::MAX;
+            if let Some(upload) = upload.as_deref_mut().filter(|upload| upload.is_active())
+                && let Some(server) = server.as_deref_mut()
+            {
+                let client = &mut self.stream;
+                match upload.poll(context, client, server, timer, buffers, &mut self.block) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(DownloadError::ClientGone)),
+                    Poll::Pending => deadline = upload.deadline(),
+                }
+            }
+            let client = &mut self.stream;
+            let moved = download.poll(context, client, server.as_deref_mut(), timer, buffers);
+            if moved.is_ready() {
+                return moved;
+            }
+            self.timer.arm_at(deadline.min(download.deadline()));
+            if self.is_client_gone(context, &mut watch) {
+                return Poll::Ready(Err(DownloadError::ClientGone));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn keep(&self, turn: &Turn, server: usize, stream: Option<TcpStream>) {
+        if let (Some(stream), Some(cluster)) = (stream, turn.cluster()) {
+            cluster.keep(server, stream, self.shared.timers.now());
+        }
+    }
+}
+
+/// Whether the server has got the whole request.
+fn is_sent(upload: Option<&Upload>) -> bool {
+    upload.is_none_or(|upload| upload.is_complete)
+}
+
+fn outcome(condition: RetryCondition) -> Outcome {
+    if counts_as_failure(condition) {
+        Outcome::Failed
+    } else {
+        Outcome::Served
+    }
+}

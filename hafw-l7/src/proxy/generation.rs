@@ -1,0 +1,171 @@
+//! One configuration in force in one worker. Requests hold the generation that they began with, so
+//! a new one can take over at any time.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use tokio::net::TcpStream;
+use tracing::warn;
+
+use crate::{
+    model::ProxyConfig,
+    plan::{Plan, PlanError},
+    retry::{Attempts, Millis},
+    upstream::{Group, IdlePool, Outcome, Tried},
+};
+
+/// How long an upstream connection stays idle before it is closed; nginx's default.
+const IDLE_LIFETIME: Millis = 60_000;
+
+/// A compiled configuration and the clusters' state.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) plan: Plan,
+    pub(crate) clusters: Vec<Cluster>,
+}
+
+/// A cluster's servers and the idle connections to them.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    name: String,
+    pub(crate) group: RefCell<Group>,
+    pub(crate) idle: RefCell<IdlePool<TcpStream>>,
+}
+
+/// A request's way through the servers of its cluster: which it has asked, and which it is asking
+/// now. That one is released when the request moves on or ends, whatever the reason.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    generation: Rc<Generation>,
+    cluster: usize,
+    pub(crate) attempts: Attempts,
+    tried: Tried,
+    current: Option<usize>,
+}
+
+impl Generation {
+    /// Compiles a configuration, with what `old` knows of the servers that both have.
+    pub(crate) fn new(config: &ProxyConfig, old: Option<&Self>) -> Result<Self, PlanError> {
+        let clusters = config.upstreams.iter().map(|upstream| {
+            let mut group = Group::new(upstream);
+            let before = old.and_then(|old| old.clusters.iter().find(|c| c.name == upstream.name));
+            if let Some(before) = before {
+                group.inherit(&before.group.borrow());
+            }
+            let limit = usize::try_from(upstream.keepalive).unwrap_or(usize::MAX);
+            let idle = IdlePool::new(group.len(), limit, IDLE_LIFETIME);
+            Cluster {
+                name: upstream.name.clone(),
+                group: RefCell::new(group),
+                idle: RefCell::new(idle),
+            }
+        });
+        Ok(Self {
+            clusters: clusters.collect(),
+            plan: Plan::new(config)?,
+        })
+    }
+
+    /// Closes idle connections that are old or that their servers closed.
+    pub(crate) fn sweep(&self, now: Millis) {
+        for cluster in &self.clusters {
+            let mut idle = cluster.idle.borrow_mut();
+            if !idle.is_empty() {
+                idle.sweep(now, |stream| !is_quiet(stream));
+            }
+        }
+    }
+}
+
+impl Cluster {
+    /// A kept connection to `server` on which nothing has happened.
+    pub(crate) fn take_idle(&self, server: usize) -> Option<TcpStream> {
+        let mut idle = self.idle.borrow_mut();
+        std::iter::from_fn(|| idle.take(server)).find(is_quiet)
+    }
+
+    /// Keeps a connection for the next request.
+    pub(crate) fn keep(&self, server: usize, stream: TcpStream, now: Millis) {
+        if is_quiet(&stream) {
+            // What comes back is closed: there was no room for it.
+            drop(self.idle.borrow_mut().put(server, stream, now));
+        }
+    }
+}
+
+impl Turn {
+    pub(crate) fn new(generation: &Rc<Generation>, cluster: usize, attempts: Attempts) -> Self {
+        Self {
+            generation: Rc::clone(generation),
+            cluster,
+            attempts,
+            tried: Tried::default(),
+            current: None,
+        }
+    }
+
+    pub(crate) fn cluster(&self) -> Option<&Cluster> {
+        self.generation.clusters.get(self.cluster)
+    }
+
+    /// Moves to the next server. `None` if there is none left to ask.
+    pub(crate) fn advance(&mut self, client: std::net::IpAddr, now: Millis) -> Option<usize> {
+        debug_assert!(self.current.is_none(), "the last server is released first");
+        let cluster = self.generation.clusters.get(self.cluster)?;
+        self.current = cluster
+            .group
+            .borrow_mut()
+            .choose(client, &mut self.tried, now);
+        self.current
+    }
+
+    /// Whether [`Self::advance`] would find a server.
+    pub(crate) fn has_another(&self, now: Millis) -> bool {
+        self.cluster()
+            .is_some_and(|cluster| cluster.group.borrow().has_another(&self.tried, now))
+    }
+
+    /// The server asked now has served or failed.
+    pub(crate) fn release(&mut self, outcome: Outcome, now: Millis) {
+        let Some(server) = self.current.take() else {
+            return;
+        };
+        let Some(cluster) = self.cluster() else {
+            return;
+        };
+        let mut group = cluster.group.borrow_mut();
+        if group.release(server, outcome, now) {
+            let address = group.address(server);
+            warn!(upstream = cluster.name, server = ?address, "failed too often: out for now");
+        }
+    }
+
+    pub(crate) fn count_answer(&self, class: usize) {
+        if let (Some(server), Some(cluster)) = (self.current, self.cluster()) {
+            cluster.group.borrow_mut().count_answer(server, class);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // A request that ends here ended for reasons of its own.
+        self.release(Outcome::Served, 0);
+    }
+}
+
+/// Whether an idle connection has neither bytes nor an end to read. Costs a system call only if
+/// the reactor has seen something.
+fn is_quiet(stream: &TcpStream) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    match stream.poll_read_ready(&mut context) {
+        Poll::Pending => true,
+        Poll::Ready(_) => {
+            let read = stream.try_read(&mut [0]);
+            read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+        }
+    }
+}
