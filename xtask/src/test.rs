@@ -71,8 +71,10 @@ struct Tally {
     passed: u64,
     failed: u64,
     ignored: u64,
-    /// A test program did not build, or crashed.
+    /// A test failed, or a test program did not build, or crashed.
     broken: bool,
+    /// Names of the tests that failed.
+    names: Vec<String>,
     took: Duration,
 }
 
@@ -119,6 +121,7 @@ fn summarise(tallies: &[(Level, Tally)]) -> Result<()> {
             ignored,
             broken,
             took,
+            names,
         } = tally;
         let seconds = took.as_secs_f64();
         let verdict = if *broken { "FAILED" } else { "ok" };
@@ -126,6 +129,9 @@ fn summarise(tallies: &[(Level, Tally)]) -> Result<()> {
             "{:6} {verdict:6} {passed:5} passed {failed:4} failed {ignored:4} ignored {seconds:7.1} s",
             level.name()
         );
+        for name in names {
+            println!("       {name}");
+        }
     }
     let failed = tallies.iter().any(|(_, tally)| tally.broken);
     if failed {
@@ -150,7 +156,6 @@ fn test(level: Level, rest: &[String], runner: Option<&str>) -> Result<Tally> {
             if let (false, Some(runner)) = (is_root(), runner) {
                 cargo.env(runner_key()?, runner);
             }
-            cargo.env("HAFW_BIN", workspace::binary("hafw", false)?);
             cargo.args(["--", "--ignored"]);
         } else if !rest.is_empty() {
             cargo.arg("--");
@@ -175,6 +180,13 @@ fn follow(cargo: &mut Command, tally: &mut Tally) -> Result<()> {
     for line in BufReader::new(stdout).lines() {
         let line = line.context("read what cargo prints")?;
         println!("{line}");
+        // "test probe::tests::a_law ... FAILED"
+        if let Some(name) = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.strip_suffix(" ... FAILED"))
+        {
+            tally.names.push(name.to_owned());
+        }
         // "test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; …"
         if let Some((_, counts)) = line.split_once("test result: ") {
             let counts = counts.split_once(". ").map_or("", |(_, counts)| counts);

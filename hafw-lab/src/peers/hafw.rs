@@ -1,6 +1,7 @@
 //! hafw itself: the built binary, from outside.
 
 use std::{
+    env,
     fmt::Write as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -85,6 +86,21 @@ pub struct BackendState {
 }
 
 impl Hafw {
+    /// The binary beside the program that runs: cargo builds tests into the same target folder.
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn built() -> Result<PathBuf, LabError> {
+        let own = env::current_exe().map_err(LabError::io("find this program's file"))?;
+        let mut dirs = own.ancestors().skip(1).take(2).map(|dir| dir.join("hafw"));
+        dirs.find(|file| file.is_file()).ok_or_else(|| {
+            let dir = own.parent().unwrap_or(&own).display();
+            LabError::Unexpected(format!(
+                "no hafw beside {dir}; `cargo xtask build` builds it"
+            ))
+        })
+    }
+
     /// Writes `hafw.toml` on the host. It is not started yet. [`hafw_config`] makes a file's text.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
         What::Xdp => aloud(workspace::cargo().args(["bench", "--package", "hafw-tests"])),
         What::L7(args) => {
             if args.needs_hafw() {
-                build::binaries(true)?;
+                build::proxy(true)?;
             }
             l7::run(args)
         }
