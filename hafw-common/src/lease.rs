@@ -33,8 +33,9 @@ pub const LEASE_GRACE: u64 = 1;
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Seen {
-    /// CLOCK_MONOTONIC ns of the last advert that ended the lease, see [`ends_lease`]. Written
-    /// after the advert was put into the ring.
+    /// CLOCK_MONOTONIC ns at which the last advert that ends the lease did, see [`ends_lease`]: read
+    /// after the advert was put into the ring. So a renewal that drained the ring too early to meet
+    /// the advert has a `renewed_at` before it.
     pub lost_at: u64,
     /// CLOCK_MONOTONIC ns of the last valid foreign advert.
     pub advert_at: u64,

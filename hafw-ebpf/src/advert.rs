@@ -62,7 +62,9 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(),
     let router = tables
         .router_of(vrrp.vrid, false)
         .ok_or(Counter::AdvertForeignVrid)?;
+    // A router whose entries are missing is none.
     let config = tables.router(router).ok_or(Counter::AdvertForeignVrid)?;
+    let seen = tables.seen(router).ok_or(Counter::AdvertForeignVrid)?;
     let source = v4_mapped(ip.src_addr);
     if source == config.source {
         return Err(Counter::AdvertOwn);
@@ -82,6 +84,7 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(),
     if payload < length {
         return Err(Counter::AdvertBadLength);
     }
+    // There always is one: without it, nothing could be copied either.
     let mut record = tables.record().ok_or(Counter::AdvertBadLength)?;
     let sum = packet
         .copy(start, length, &mut record.message)
@@ -96,7 +99,6 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(),
     if !tables.note_peer(&peer, vrrp.priority, mac_to_word(mac), at) {
         tables.count(Counter::PeersFull);
     }
-    let seen = tables.seen(router).ok_or(Counter::AdvertForeignVrid)?;
     seen.set_advert_at(at);
     record.kind = EVENT_ADVERT;
     record.router = router;
@@ -132,8 +134,12 @@ fn revoke<T: Tables>(tables: &T, peer: &PeerKey, priority: u8, config: &RouterCo
     if !ends_lease(now, beaten, renewed_at, config.suspend_after) {
         return;
     }
-    let live = attracting(now, renewed_at, lease.attract_until(), seen.lost_at());
-    seen.set_lost_at(now);
+    let lost_at = seen.lost_at();
+    let live = attracting(now, renewed_at, lease.attract_until(), lost_at);
+    // Another CPU may have met a later advert meanwhile.
+    if now > lost_at {
+        seen.set_lost_at(now);
+    }
     if live {
         tables.count(Counter::LeaseLost);
         tables.tell_lease_lost(peer, priority);

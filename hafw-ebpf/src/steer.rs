@@ -7,7 +7,7 @@ use hafw_common::{
     iface::Iface,
     lease::LEASE_GRACE,
     mac_from_word,
-    service::{NO_BACKEND, Service, ServiceKey},
+    service::{MODE_DSR, NO_BACKEND, Service, ServiceKey},
 };
 use network_types::eth::EthHdr;
 
@@ -34,7 +34,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     flow: &Flow,
     datagram: usize,
 ) -> Outcome {
-    let Some(lease) = tables.lease(service.router) else {
+    let (Some(lease), MODE_DSR) = (tables.lease(service.router), service.mode) else {
         return Counter::DropTable.into();
     };
     let jiffies = tables.jiffies();

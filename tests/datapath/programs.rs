@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hafw_common::{
-    counters::Counter,
+    counters::{Counter, Verdict},
     event::CLAIM_EVENT_GAP,
     maps::{self, MAX_PEERS},
     v4_mapped,
@@ -11,8 +11,8 @@ use hafw_common::{
 use hafw_ebpf::fixtures::{
     Event, World,
     cases::cases,
-    frames::refresh_ip_checksum,
-    world::{OURS, PEER, ROUTER_V2},
+    frames::{refresh_ip_checksum, tcp, tcp4},
+    world::{CLIENT, CLIENT_ADDRESS, OURS, PEER, ROUTER_V2, VIP_BOTH},
 };
 use hafw_tests::{Kernel, object};
 
@@ -206,4 +206,36 @@ fn several_runs_add_up() {
             .all(|event| matches!(event, Event::Advert { mac, .. } if *mac == PEER))
     );
     assert_ne!(PEER, OURS);
+}
+
+/// A frame that does not fit a page comes in fragments (`xdp.frags`): the program reads the first
+/// page, and the frame counts as a whole.
+#[test]
+#[ignore = "requires CAP_BPF"]
+fn a_jumbo_frame_in_fragments_is_steered_as_a_whole() {
+    let mut kernel = Kernel::load(&object::programs());
+    let mut world = World::at(kernel.clock());
+    world.own(ROUTER_V2);
+    kernel.install(&world);
+    let mut ip = tcp4((CLIENT_ADDRESS, 4000), (VIP_BOTH, 80), 0x10);
+    ip.payload = (0..8960).map(|i| i as u8).collect();
+    ip.payload[..20].copy_from_slice(&tcp(4000, 80, 0x10, b""));
+    let frame = ip.frame(OURS, CLIENT);
+
+    let (verdict, out) = kernel.receive(&frame);
+
+    assert_eq!(verdict, Verdict::Tx);
+    assert_eq!(out[12..], frame[12..]);
+    assert_ne!(out[..6], OURS);
+    let observed = kernel.observed();
+    assert_eq!(observed.counters[&Counter::TxSteer], 1);
+    assert_eq!(
+        observed.traffic.values().copied().collect::<Vec<_>>(),
+        [(1, 14 + 20 + 8960)]
+    );
+
+    kernel.forget();
+    let (verdict, _) = kernel.receive(&frame[..frame.len() - 1]);
+    assert_eq!(verdict, Verdict::Drop);
+    assert_eq!(kernel.observed().counters[&Counter::DropMalformed], 1);
 }

@@ -8,6 +8,7 @@ use aya_ebpf::{
 };
 use hafw_common::counters::Verdict;
 use hafw_ebpf::{egress, packet::PacketMut as _, path, tables::Tables as _, wire::Header};
+use network_types::{arp::ArpHdr, eth::EthHdr};
 
 use crate::{
     ctx::{Frame, Segment},
@@ -55,9 +56,22 @@ pub(crate) fn hafw_clock(ctx: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
+/// Bytes of an ARP frame for IPv4.
+const ARP_FRAME: usize = EthHdr::LEN + ArpHdr::LEN;
+
 /// What leaves. "Unspecified" leaves the decision to the programs after this one.
 #[classifier]
 pub(crate) fn hafw_egress(ctx: TcContext) -> i32 {
+    // A tag that is to be put in by the hardware: the frame belongs to another link.
+    // SAFETY: the context is valid while the program runs.
+    if unsafe { (*ctx.skb.skb).vlan_present } != 0 {
+        return TC_ACT_UNSPEC;
+    }
+    // A packet socket may leave all but the Ethernet header in fragments.
+    if ctx.data() + ARP_FRAME > ctx.data_end() && ctx.len() as usize >= ARP_FRAME {
+        // If it fails, the frame stays too short to be judged, and for a neighbour to use.
+        let _ = ctx.pull_data(ARP_FRAME as u32);
+    }
     let maps = Maps::new(ctx.skb.skb.cast());
     match egress::process(&Segment::new(&ctx), &maps) {
         None => TC_ACT_UNSPEC,
