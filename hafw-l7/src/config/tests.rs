@@ -147,7 +147,7 @@ fn mistakes_are_named_with_their_place() {
         (
             "X-Forwarded-For = \"$remote_addr\"",
             "X-Forwarded-For = \"$remote\"",
-            "hafw.toml:18:35: value of X-Forwarded-For: no variable $remote",
+            "hafw.toml:18:33: value of X-Forwarded-For: no variable $remote",
         ),
         (
             "hosts = [\"www.oldboy.com\"]",
@@ -162,7 +162,7 @@ fn mistakes_are_named_with_their_place() {
         (
             "\"http_404\"",
             "\"http_405\"",
-            "hafw.toml:19:39: server: next_upstream: \"http_405\"",
+            "hafw.toml:19:38: server: next_upstream: \"http_405\"",
         ),
         (
             "\"10.0.0.8:80\"",

@@ -315,7 +315,9 @@ impl Session {
             match Pin::new(&mut *stream).poll_write(context, rest) {
                 Poll::Ready(Ok(len)) => {
                     pending.sent += len;
-                    pending.deadline = self.timer.deadline(limits.read.max(limits.send));
+                    let is_sent = pending.sent == message.len();
+                    let limit = if is_sent { limits.read } else { limits.send };
+                    pending.deadline = self.timer.deadline(limit);
                 }
                 // It may have answered before it closed: that is for the reading side.
                 Poll::Ready(Err(_)) => pending.is_deaf = true,

@@ -1,0 +1,169 @@
+//! Sizes and times.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Proxy, Upstream, answer, wait_until};
+
+const HEAD: &str = "HTTP/1.1\r\nHost: www.oldboy.com\r\n";
+
+#[test]
+fn bodies_beyond_the_limit_are_refused() {
+    let web = Upstream::start(|_, connection| connection.send(answer(200, "ok")));
+    let proxy = Proxy::over(&[web.address], "client_max_body_size = \"100KiB\"");
+    let chunk = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
+
+    let by_length = proxy.ask(format!("POST / {HEAD}Content-Length: 102401\r\n\r\n"));
+    let mut client = proxy.client();
+    client.send(format!("POST / {HEAD}Transfer-Encoding: chunked\r\n\r\n"));
+    client.send(chunk.repeat(4));
+    let by_chunks = client.response();
+    let fits = proxy.ask(format!(
+        "POST / {HEAD}Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n",
+        chunk.repeat(3)
+    ));
+
+    assert_eq!(
+        (by_length.status, by_chunks.status, fits.status),
+        (413, 413, 200)
+    );
+    assert_eq!(web.seen().len(), 1, "the others were not served");
+}
+
+#[test]
+fn zero_means_no_limit() {
+    let web = Upstream::answering(answer(200, "ok"));
+    let proxy = Proxy::over(&[web.address], "client_max_body_size = 0");
+    let body = "x".repeat(3 << 20);
+
+    let response = proxy.ask(format!(
+        "POST / {HEAD}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+
+    assert_eq!(response.status, 200);
+}
+
+#[test]
+fn heads_beyond_the_limit_are_refused() {
+    let web = Upstream::answering(answer(200, "ok"));
+    let proxy = Proxy::over(&[web.address], "");
+    let value = "v".repeat(30_000);
+
+    let fits = proxy.ask(format!("GET / {HEAD}X: {value}\r\n\r\n"));
+    let long = proxy.ask(format!("GET / {HEAD}X: {value}\r\nY: {value}\r\n\r\n"));
+    let target = proxy.ask(format!("GET /{value}{value} {HEAD}\r\n"));
+    let many = proxy.ask(format!("GET / {HEAD}{}\r\n", "X: y\r\n".repeat(200)));
+
+    assert_eq!(fits.status, 200);
+    assert_eq!((long.status, target.status, many.status), (431, 414, 431));
+}
+
+#[test]
+fn a_client_that_is_slow_to_ask_is_told_and_closed() {
+    let web = Upstream::answering(answer(200, "ok"));
+    let proxy = Proxy::over(&[web.address], "client_header_timeout = \"300ms\"");
+    let mut slow = proxy.client();
+    let mut silent = proxy.client();
+    let start = Instant::now();
+
+    // Progress does not prolong the time for a head.
+    while start.elapsed() < Duration::from_millis(250) {
+        slow.send("X");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+
+    assert_eq!(slow.response().status, 408);
+    assert!(slow.is_closed());
+    assert!(silent.is_closed());
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    assert_eq!(proxy.status().totals.client_timeouts, 2);
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let web = Upstream::answering(answer(200, "ok"));
+    let proxy = Proxy::over(&[web.address], "keepalive_timeout = \"300ms\"");
+    let mut client = proxy.client();
+
+    client.get("www.oldboy.com", "/");
+    assert_eq!(client.response().text(), "ok");
+
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_body_that_stalls_is_told_and_closed() {
+    let web = Upstream::start_raw(|connection, _| {
+        connection.head();
+        connection.wait_for_close();
+    });
+    let proxy = Proxy::over(&[web.address], "client_body_timeout = \"300ms\"");
+
+    for len in [10, 100_000] {
+        let response = proxy.ask(format!("POST / {HEAD}Content-Length: {len}\r\n\r\nstart"));
+        assert_eq!(response.status, 408, "{len}");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_is_closed() {
+    let web = Upstream::start_raw(|connection, _| {
+        connection.head().unwrap();
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
+        let block = vec![b'x'; 1 << 20];
+        for _ in 0..100 {
+            connection.send(&block);
+        }
+    });
+    let proxy = Proxy::over(&[web.address], "send_timeout = \"300ms\"");
+    let mut client = proxy.client();
+
+    client.get("www.oldboy.com", "/");
+
+    wait_until("the proxy to give up", || {
+        let status = proxy.status();
+        status.totals.client_aborts == 1 && status.totals.active == 0
+    });
+}
+
+#[test]
+fn a_server_that_falls_silent_within_a_body_is_given_up() {
+    let web = Upstream::start(|_, connection| {
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhal");
+        connection.wait_for_close();
+    });
+    let proxy = Proxy::over(&[web.address], "read_timeout = \"300ms\"");
+    let mut client = proxy.client();
+
+    client.get("www.oldboy.com", "/");
+
+    assert_eq!(client.response_head().status, 200);
+    assert_eq!(client.rest(), b"hal");
+    wait_until("the count", || proxy.status().totals.truncated == 1);
+}
+
+#[test]
+fn a_server_that_takes_no_more_of_a_body_times_out() {
+    let web = Upstream::start_raw(|connection, _| {
+        connection.head();
+        std::thread::sleep(Duration::from_secs(3));
+    });
+    let proxy = Proxy::over(
+        &[web.address],
+        "send_timeout = \"300ms\"\nclient_max_body_size = 0",
+    );
+    let mut client = proxy.client();
+
+    client.send(format!("POST / {HEAD}Content-Length: 100000000\r\n\r\n"));
+    // More than the buffers of two connections hold; the proxy stops reading at some point.
+    let sender = std::thread::spawn(move || {
+        let block = vec![b'x'; 1 << 20];
+        let mut client = client;
+        for _ in 0..12 {
+            client.send(&block);
+        }
+        client.response().status
+    });
+
+    assert_eq!(sender.join().unwrap(), 504);
+}

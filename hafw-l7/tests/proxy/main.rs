@@ -1,0 +1,11 @@
+//! The proxy's binary, run for real on loopback addresses between scripted servers and clients.
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+mod bodies;
+mod harness;
+mod limits;
+mod process;
+mod retry;
+mod routing;
+mod strict;
+mod supervise;
