@@ -165,6 +165,11 @@ impl Interval {
         }
     }
 
+    /// Version 2's Adver_Int: never more often than was meant.
+    pub(crate) fn seconds_rounded_up(self) -> u8 {
+        u8::try_from(self.0.div_ceil(100)).unwrap_or(u8::MAX)
+    }
+
     /// As a duration.
     #[must_use]
     pub const fn as_duration(self) -> Duration {

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hafw_common::proto::{IP_VRRP, VRRP_AUTH_NONE, VRRP_AUTH_PASS};
+use hafw_common::{
+    counters::Counter,
+    proto::{IP_VRRP, VRRP_AUTH_NONE, VRRP_AUTH_PASS, VRRP_HEADER_LEN, VRRP_V2_AUTH_LEN},
+};
 use thiserror::Error;
 
 use super::checksum::Sum;
@@ -39,7 +42,8 @@ pub struct Advertisement {
     pub addresses: Vec<IpAddr>,
 }
 
-/// Why a message is no advertisement. One for each check of RFC 9568 §7.1 and RFC 3768 §7.1.
+/// Why a message is no advertisement. One for each check of RFC 9568 §7.1 and RFC 3768 §7.1 that
+/// needs no configuration; [`crate::Refusal`] has the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ParseError {
     /// Not 2 or 3.
@@ -76,6 +80,23 @@ pub enum ParseError {
     Family,
 }
 
+impl ParseError {
+    /// XDP's counter for the same check.
+    #[must_use]
+    pub const fn counter(self) -> Counter {
+        match self {
+            Self::Version(_) | Self::Family => Counter::AdvertBadVersion,
+            Self::Type(_) => Counter::AdvertBadType,
+            Self::Vrid => Counter::AdvertForeignVrid,
+            Self::Length { .. } => Counter::AdvertBadLength,
+            Self::Checksum => Counter::AdvertBadChecksum,
+            Self::AuthType(_) => Counter::AdvertBadAuth,
+            Self::Interval => Counter::AdvertBadInterval,
+            Self::NoAddress => Counter::AdvertNoAddress,
+        }
+    }
+}
+
 mod field {
     use std::ops::Range;
 
@@ -84,21 +105,25 @@ mod field {
     pub(super) const PRIORITY: usize = 2;
     pub(super) const COUNT: usize = 3;
     pub(super) const AUTH_TYPE: usize = 4;
+    pub(super) const RESERVED_AND_HIGH: usize = 4;
     pub(super) const ADVER_INT: usize = 5;
     pub(super) const MAX_ADVER_INT: Range<usize> = 4..6;
     pub(super) const CHECKSUM: Range<usize> = 6..8;
-    pub(super) const ADDRESSES: usize = 8;
+    pub(super) const ADDRESSES: usize = super::VRRP_HEADER_LEN;
 }
 
 const ADVERTISEMENT: u8 = 1;
-const AUTH_DATA: usize = 8;
+/// What the count can say.
+const MOST_ADDRESSES: usize = 255;
 
 impl Advertisement {
-    /// Parses the payload of an IP datagram between these addresses. Bytes beyond what the header
-    /// asks for are ignored, as RFC 9568 §7.1 asks for "the entire packet" only at least.
+    /// Parses the payload of an IP datagram between these addresses. Its length is what the IP
+    /// header says, not what the frame holds: Ethernet pads. Bytes beyond what the message's own
+    /// header asks for are ignored: RFC 9568 §7.1 wants the packet complete, not exact.
     ///
-    /// The checks are made in this order: version, type, VRID, length, checksum, authentication,
-    /// interval, count.
+    /// The checks are made in this order: version, type, VRID, family, length, checksum,
+    /// authentication type, interval, count. XDP makes the same checks; which one of several a
+    /// message fails on may differ.
     ///
     /// # Errors
     /// See [`ParseError`].
@@ -121,9 +146,8 @@ impl Advertisement {
             (Version::V3, IpAddr::V6(_), IpAddr::V6(_)) => 16,
             _ => return Err(ParseError::Family),
         };
-        let count = usize::from(header[field::COUNT]);
-        let auth_data = field::ADDRESSES + count * address_length;
-        let wanted = auth_data + if version == Version::V2 { AUTH_DATA } else { 0 };
+        let auth_data = field::ADDRESSES + usize::from(header[field::COUNT]) * address_length;
+        let wanted = auth_data + auth_length(version);
         let message = message.get(..wanted).ok_or(ParseError::Length {
             actual: message.len(),
             wanted,
@@ -141,14 +165,14 @@ impl Advertisement {
                 (auth, Interval::from_seconds(header[field::ADVER_INT]))
             }
             Version::V3 => {
-                let [high, low] = [header[4], header[5]];
-                // The upper four bits are reserved and ignored (RFC 9568 §5.2.6).
-                let cs = u16::from_be_bytes([high & 0xf, low]);
-                (Auth::None, Interval::from_centiseconds(cs))
+                let [high, low] = [header[field::RESERVED_AND_HIGH], header[field::ADVER_INT]];
+                // The upper four bits are reserved: "MUST be ignored" (RFC 9568 §5.2.6).
+                let centiseconds = u16::from_be_bytes([high & 0xf, low]);
+                (Auth::None, Interval::from_centiseconds(centiseconds))
             }
         };
         let interval = interval.ok_or(ParseError::Interval)?;
-        if count == 0 {
+        if header[field::COUNT] == 0 {
             return Err(ParseError::NoAddress);
         }
         let addresses = message[field::ADDRESSES..auth_data].chunks_exact(address_length);
@@ -165,25 +189,25 @@ impl Advertisement {
     /// Bytes of the message.
     #[must_use]
     pub fn length(&self) -> usize {
-        let addresses: usize = self
-            .addresses
+        let addresses = self
+            .carried()
             .iter()
-            .map(|a| if a.is_ipv4() { 4 } else { 16 })
-            .sum();
-        let auth = if self.version == Version::V2 {
-            AUTH_DATA
-        } else {
-            0
-        };
-        field::ADDRESSES + addresses + auth
+            .map(|a| if a.is_ipv4() { 4 } else { 16 });
+        field::ADDRESSES + addresses.sum::<usize>() + auth_length(self.version)
     }
 
-    /// Writes the message, for a datagram between these addresses. More than 255 addresses do not
-    /// fit the count, and are left out.
+    /// The message, for a datagram between these addresses. What does not fit the count, beyond
+    /// 255 addresses, is left out; a version 2 interval that is no whole second is rounded up.
     #[must_use]
     pub fn emit(&self, source: IpAddr, destination: IpAddr, form: ChecksumForm) -> Vec<u8> {
-        let addresses = &self.addresses[..self.addresses.len().min(255)];
-        let mut message = vec![0; field::ADDRESSES];
+        let mut message = vec![0; self.length()];
+        self.write(&mut message, source, destination, form);
+        message
+    }
+
+    /// Writes every byte of `message`, which has [`Self::length`] of them.
+    fn write(&self, message: &mut [u8], source: IpAddr, destination: IpAddr, form: ChecksumForm) {
+        let addresses = self.carried();
         message[field::VERSION_TYPE] = self.version.number() << 4 | ADVERTISEMENT;
         message[field::VRID] = self.vrid.get();
         message[field::PRIORITY] = self.priority.get();
@@ -194,36 +218,55 @@ impl Advertisement {
                     Auth::None => VRRP_AUTH_NONE,
                     Auth::Pass(_) => VRRP_AUTH_PASS,
                 };
-                message[field::ADVER_INT] = self.interval.seconds().unwrap_or(u8::MAX);
+                message[field::ADVER_INT] = self.interval.seconds_rounded_up();
             }
             Version::V3 => message[field::MAX_ADVER_INT]
                 .copy_from_slice(&self.interval.centiseconds().to_be_bytes()),
         }
+        message[field::CHECKSUM].copy_from_slice(&[0, 0]);
+        let mut at = field::ADDRESSES;
         for address in addresses {
-            match address {
-                IpAddr::V4(a) => message.extend(a.octets()),
-                IpAddr::V6(a) => message.extend(a.octets()),
-            }
+            at += match address {
+                IpAddr::V4(a) => copy(&mut message[at..], &a.octets()),
+                IpAddr::V6(a) => copy(&mut message[at..], &a.octets()),
+            };
         }
         if self.version == Version::V2 {
-            message.extend(match self.auth {
-                Auth::None => [0; AUTH_DATA],
+            let data = match self.auth {
+                Auth::None => [0; VRRP_V2_AUTH_LEN],
                 Auth::Pass(data) => data,
-            });
+            };
+            copy(&mut message[at..], &data);
         }
-        let pseudo = matches!(
-            (self.version, source, form),
-            (Version::V3, IpAddr::V6(_), _) | (Version::V3, _, ChecksumForm::PseudoHeader)
-        );
-        let start = if pseudo {
+        let with_pseudo_header = match (self.version, source, form) {
+            (Version::V2, _, _) | (Version::V3, IpAddr::V4(_), ChecksumForm::Message) => false,
+            (Version::V3, IpAddr::V4(_), ChecksumForm::PseudoHeader)
+            | (Version::V3, IpAddr::V6(_), _) => true,
+        };
+        let start = if with_pseudo_header {
             pseudo_header(source, destination, message.len())
         } else {
             Sum::default()
         };
-        let checksum = start.and(&message).checksum();
+        let checksum = start.and(message).checksum();
         message[field::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
-        message
     }
+
+    fn carried(&self) -> &[IpAddr] {
+        &self.addresses[..self.addresses.len().min(MOST_ADDRESSES)]
+    }
+}
+
+const fn auth_length(version: Version) -> usize {
+    match version {
+        Version::V2 => VRRP_V2_AUTH_LEN,
+        Version::V3 => 0,
+    }
+}
+
+fn copy<const N: usize>(to: &mut [u8], bytes: &[u8; N]) -> usize {
+    to[..N].copy_from_slice(bytes);
+    N
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
@@ -268,3 +311,6 @@ fn pseudo_header(source: IpAddr, destination: IpAddr, length: usize) -> Sum {
     }
     sum
 }
+
+#[cfg(test)]
+mod tests;

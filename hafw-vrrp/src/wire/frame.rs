@@ -1,6 +1,9 @@
 //! A whole frame around an advert: Ethernet and IPv4.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    ops::Range,
+};
 
 use hafw_common::proto::{ETH_IPV4, IP_VRRP, VRRP_GROUP_MAC_V4, VRRP_GROUP_V4, VRRP_TTL};
 use thiserror::Error;
@@ -54,31 +57,56 @@ mod field {
 
 /// Internetwork control, precedence 6, as keepalived and FRR send.
 const TOS: u8 = 0xc0;
+/// Version 4, a header of five words.
+const VERSION_IHL: u8 = 0x45;
+/// More fragments, and the offset: everything but DF and the reserved bit.
+const FRAGMENT_MASK: u16 = 0x3fff;
 
-/// The frame of a message to 224.0.0.18: TTL 255, not to be fragmented by routers that will not see
-/// it anyway (DF clear, as keepalived). `id`: the datagram's identification.
+/// The frame of a message to 224.0.0.18 (RFC 9568 §5.1.1), with TTL 255 and, as keepalived sends
+/// it, DF clear. `id`: the datagram's identification.
+///
+/// ```text
+///  0       8       16      24
+/// +-------+-------+-------+-------+
+/// | 4 | 5 | 0xc0  | total length  |   IPv4 (RFC 791), after the 14 bytes of Ethernet
+/// +-------+-------+-------+-------+
+/// |      id       | 0             |
+/// +-------+-------+-------+-------+
+/// |  255  |  112  |   checksum    |
+/// +-------+-------+-------+-------+
+/// |            source             |
+/// +-------+-------+-------+-------+
+/// |          224.0.0.18           |
+/// +-------+-------+-------+-------+
+/// ```
 #[must_use]
 pub fn advert_frame(source_mac: [u8; 6], source: Ipv4Addr, id: u16, message: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0; ETHERNET + IPV4];
+    let mut frame = vec![0; ETHERNET + IPV4 + message.len()];
+    write(&mut frame, source_mac, source, id, message);
+    frame
+}
+
+/// Writes every byte of `frame`, which has room for the headers and the message.
+fn write(frame: &mut [u8], source_mac: [u8; 6], source: Ipv4Addr, id: u16, message: &[u8]) {
     frame[field::DESTINATION_MAC].copy_from_slice(&VRRP_GROUP_MAC_V4);
     frame[field::SOURCE_MAC].copy_from_slice(&source_mac);
     frame[field::ETHERTYPE].copy_from_slice(&ETH_IPV4.to_be_bytes());
-    let ip = &mut frame[ETHERNET..];
+    let (ip, payload) = frame[ETHERNET..].split_at_mut(IPV4);
     // The longest message has 1036 bytes.
     let total = u16::try_from(IPV4 + message.len()).unwrap_or(u16::MAX);
-    ip[field::VERSION_IHL] = 0x45;
+    ip[field::VERSION_IHL] = VERSION_IHL;
     ip[field::TOS] = TOS;
     ip[field::TOTAL_LENGTH].copy_from_slice(&total.to_be_bytes());
     ip[field::ID].copy_from_slice(&id.to_be_bytes());
     ip[field::FRAGMENT].copy_from_slice(&[0, 0]);
     ip[field::TTL] = VRRP_TTL;
     ip[field::PROTOCOL] = IP_VRRP;
+    ip[field::CHECKSUM].copy_from_slice(&[0, 0]);
     ip[field::SOURCE].copy_from_slice(&source.octets());
     ip[field::DESTINATION].copy_from_slice(&VRRP_GROUP_V4);
     let checksum = Sum::default().and(ip).checksum();
     ip[field::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
-    frame.extend_from_slice(message);
-    frame
+    payload.copy_from_slice(message);
 }
 
 /// The source, the destination and the message of a frame, after the checks that the IP header
@@ -95,7 +123,7 @@ pub fn parse_frame(frame: &[u8]) -> Result<(IpAddr, IpAddr, &[u8]), FrameError> 
     }
     let fixed: &[u8; IPV4] = datagram.first_chunk().ok_or(FrameError::Truncated)?;
     let header = usize::from(fixed[field::VERSION_IHL] & 0xf) * 4;
-    let total = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
+    let total = usize::from(word(fixed, field::TOTAL_LENGTH));
     if fixed[field::VERSION_IHL] >> 4 != 4 || header < IPV4 || total < header {
         return Err(FrameError::NotIpv4);
     }
@@ -104,8 +132,7 @@ pub fn parse_frame(frame: &[u8]) -> Result<(IpAddr, IpAddr, &[u8]), FrameError> 
     if fixed[field::PROTOCOL] != IP_VRRP {
         return Err(FrameError::Protocol(fixed[field::PROTOCOL]));
     }
-    // More fragments, or an offset.
-    if u16::from_be_bytes([fixed[6], fixed[7]]) & 0x3fff != 0 {
+    if word(fixed, field::FRAGMENT) & FRAGMENT_MASK != 0 {
         return Err(FrameError::Fragment);
     }
     if !Sum::default().and(&datagram[..header]).is_valid() {
@@ -114,7 +141,135 @@ pub fn parse_frame(frame: &[u8]) -> Result<(IpAddr, IpAddr, &[u8]), FrameError> 
     if fixed[field::TTL] != VRRP_TTL {
         return Err(FrameError::Ttl(fixed[field::TTL]));
     }
-    let address =
-        |at: usize| IpAddr::from([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
-    Ok((address(12), address(16), &datagram[header..]))
+    Ok((
+        address(fixed, field::SOURCE),
+        address(fixed, field::DESTINATION),
+        &datagram[header..],
+    ))
+}
+
+fn word(header: &[u8; IPV4], at: Range<usize>) -> u16 {
+    u16::from_be_bytes([header[at.start], header[at.start + 1]])
+}
+
+fn address(header: &[u8; IPV4], at: Range<usize>) -> IpAddr {
+    let mut octets = [0; 4];
+    octets.copy_from_slice(&header[at]);
+    octets.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// keepalived 2.2.7: VRID 51, priority 150, 1 s, PASS "1111", 10.0.0.3, from 10.0.0.5.
+    const FRAME: [u8; 54] = [
+        0x01, 0x00, 0x5e, 0x00, 0x00, 0x12, 0x02, 0x00, 0x00, 0x00, 0x00, 0x05, 0x08, 0x00, //
+        0x45, 0xc0, 0x00, 0x28, 0x00, 0x01, 0x00, 0x00, 0xff, 0x70, 0xd0, 0x8d, //
+        10, 0, 0, 5, 224, 0, 0, 18, //
+        0x21, 51, 150, 1, 1, 1, 0xdb, 0x64, 10, 0, 0, 3, b'1', b'1', b'1', b'1', 0, 0, 0, 0,
+    ];
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 5];
+    const SOURCE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+
+    /// The frame with one byte of its IP header changed and the header's checksum set right.
+    fn with(at: usize, byte: u8) -> Vec<u8> {
+        let mut frame = FRAME.to_vec();
+        let ip = &mut frame[ETHERNET..ETHERNET + IPV4];
+        ip[at] = byte;
+        ip[field::CHECKSUM].copy_from_slice(&[0, 0]);
+        let checksum = Sum::default().and(ip).checksum();
+        ip[field::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+        frame
+    }
+
+    #[test]
+    fn keepaliveds_frame_parses() {
+        let wanted = (
+            IpAddr::V4(SOURCE),
+            IpAddr::from(VRRP_GROUP_V4),
+            &FRAME[34..],
+        );
+        assert_eq!(parse_frame(&FRAME), Ok(wanted));
+    }
+
+    #[test]
+    fn the_same_message_makes_keepaliveds_frame() {
+        assert_eq!(advert_frame(MAC, SOURCE, 1, &FRAME[34..]), FRAME);
+    }
+
+    #[test]
+    fn every_byte_is_written() {
+        let mut frame = [0xa5; FRAME.len()];
+        write(&mut frame, MAC, SOURCE, 1, &FRAME[34..]);
+        assert_eq!(frame, FRAME);
+    }
+
+    #[test]
+    fn each_check_of_the_ip_header_has_its_own_error() {
+        assert_eq!(
+            parse_frame(&with(field::TTL, 254)),
+            Err(FrameError::Ttl(254))
+        );
+        assert_eq!(
+            parse_frame(&with(field::PROTOCOL, 51)),
+            Err(FrameError::Protocol(51))
+        );
+        assert_eq!(
+            parse_frame(&with(6, 0x20)),
+            Err(FrameError::Fragment),
+            "more fragments"
+        );
+        assert_eq!(
+            parse_frame(&with(7, 1)),
+            Err(FrameError::Fragment),
+            "an offset"
+        );
+        assert_eq!(
+            parse_frame(&with(field::VERSION_IHL, 0x44)),
+            Err(FrameError::NotIpv4)
+        );
+        assert_eq!(
+            parse_frame(&with(field::VERSION_IHL, 0x65)),
+            Err(FrameError::NotIpv4)
+        );
+        let mut damaged = FRAME;
+        damaged[ETHERNET + field::TOS] ^= 1;
+        assert_eq!(parse_frame(&damaged), Err(FrameError::Checksum));
+    }
+
+    #[test]
+    fn df_is_no_fragment() {
+        assert!(parse_frame(&with(6, 0x40)).is_ok());
+    }
+
+    #[test]
+    fn options_are_skipped() {
+        let mut frame = FRAME.to_vec();
+        // Four bytes of "no operation".
+        frame.splice(ETHERNET + IPV4..ETHERNET + IPV4, [1; 4]);
+        let ip = &mut frame[ETHERNET..ETHERNET + IPV4 + 4];
+        ip[field::VERSION_IHL] = 0x46;
+        ip[field::TOTAL_LENGTH].copy_from_slice(&44u16.to_be_bytes());
+        ip[field::CHECKSUM].copy_from_slice(&[0, 0]);
+        let checksum = Sum::default().and(ip).checksum();
+        ip[field::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+        assert_eq!(
+            parse_frame(&frame).map(|(_, _, message)| message),
+            Ok(&FRAME[34..])
+        );
+    }
+
+    #[test]
+    fn a_frame_cut_anywhere_is_refused_and_padding_is_ignored() {
+        for length in 0..FRAME.len() {
+            assert_eq!(
+                parse_frame(&FRAME[..length]),
+                Err(FrameError::Truncated),
+                "{length}"
+            );
+        }
+        let padded = [&FRAME[..], &[0xa5; 6]].concat();
+        assert_eq!(parse_frame(&padded), parse_frame(&FRAME));
+    }
 }
