@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Counted since the proxy started, except where named otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Totals {
     /// Client connections accepted.
     pub accepted: u64,

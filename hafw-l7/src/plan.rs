@@ -15,7 +15,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub servers: Vec<ServerPlan>,
-    sites: BTreeMap<SocketAddr, Site>,
+    /// By address; there are few.
+    sites: Vec<(SocketAddr, Site)>,
 }
 
 /// What is served on one address.
@@ -99,7 +100,7 @@ impl Plan {
         let clusters = clusters(config)?;
         let mut plan = Self {
             servers: Vec::with_capacity(config.servers.len()),
-            sites: BTreeMap::new(),
+            sites: Vec::new(),
         };
         for (index, server) in config.servers.iter().enumerate() {
             plan.servers
@@ -112,16 +113,26 @@ impl Plan {
     /// What is served on a listening address.
     #[must_use]
     pub fn site(&self, address: SocketAddr) -> Option<&Site> {
-        self.sites.get(&address)
+        let mut sites = self.sites.iter();
+        sites
+            .find(|(known, _)| *known == address)
+            .map(|(_, site)| site)
+    }
+
+    fn site_mut(&mut self, address: SocketAddr, first: usize) -> &mut Site {
+        let known = self.sites.iter().position(|(known, _)| *known == address);
+        let at = known.unwrap_or_else(|| {
+            let hosts = Hosts::default();
+            self.sites.push((address, Site { hosts, first }));
+            self.sites.len() - 1
+        });
+        &mut self.sites[at].1
     }
 
     fn add_names(&mut self, index: usize, server: &Server) -> Result<(), PlanError> {
         let error = |place, what| Err(PlanError { place, what });
         for address in &server.listen {
-            let site = self.sites.entry(*address).or_insert_with(|| Site {
-                hosts: Hosts::default(),
-                first: index,
-            });
+            let site = self.site_mut(*address, index);
             for (at, host) in server.hosts.iter().enumerate() {
                 if let Err(conflict) = site.hosts.add(host, index) {
                     let place = Place::Host {

@@ -261,7 +261,10 @@ impl Supervisor {
             Ok(status) => status,
             Err(error) => {
                 warn!(%error, "the running proxy is replaced");
-                kill(&stream)?;
+                // One that speaks otherwise may still know how to stop; one that hangs does not.
+                if client::stop(&mut stream).await.is_err() {
+                    kill(&stream)?;
+                }
                 self.open_missing()?;
                 return self.start().await;
             }

@@ -49,8 +49,9 @@ pub enum Reply {
     Refused(String),
 }
 
-/// The state of a running proxy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The state of a running proxy. What one of another version does not tell has its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// Version of the running binary.
     pub version: String,

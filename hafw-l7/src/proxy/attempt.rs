@@ -3,10 +3,12 @@
 
 use std::{
     future::{Future as _, poll_fn},
+    io,
     pin::{Pin, pin},
     task::{Context, Poll},
 };
 
+use rustix::io::Errno;
 use tokio::{
     io::{AsyncWrite as _, ReadBuf},
     net::TcpStream,
@@ -17,15 +19,11 @@ use super::{
     buffers::{Block, Text},
     duplex::{Download, Ending, Upload, UploadError, poll_fill},
     generation::Turn,
-    session::{Exchange, Session},
+    intake::Exchange,
+    judge::{Final, Start},
+    session::Session,
 };
 use crate::{
-    counters::class,
-    http1::{
-        self, Body, MAX_HEAD,
-        forward::{self, AnswerOptions},
-        response::{self, ResponseHead},
-    },
     model::RetryCondition,
     retry::{Millis, Repeatable},
 };
@@ -56,9 +54,9 @@ pub(super) struct Answer {
 }
 
 /// A request at a server, until its answer's head has come.
-struct Pending<'a> {
-    exchange: &'a Exchange,
-    upload: &'a mut Option<Upload>,
+pub(super) struct Pending<'a> {
+    pub(super) exchange: &'a Exchange,
+    pub(super) upload: &'a mut Option<Upload>,
     /// Bytes of the message that the server has got.
     sent: usize,
     /// Whether the server takes no more bytes.
@@ -79,29 +77,6 @@ enum Failure {
     Timeout,
     Invalid,
     Over(Ending),
-}
-
-/// What stands at the start of the bytes that a server sent.
-enum Start {
-    Incomplete,
-    Invalid,
-    /// An interim answer of this many bytes, with what the client gets of it.
-    Interim(usize, Option<Text>),
-    Final(Final),
-}
-
-/// The head of a final answer.
-struct Final {
-    len: usize,
-    status: u16,
-    /// The head for the client; empty if another server is asked.
-    head: Text,
-    body: Body,
-    /// Why another server is to be asked instead.
-    retry: Option<RetryCondition>,
-    unchunked: bool,
-    server_stays: bool,
-    close: bool,
 }
 
 impl From<UploadError> for Failure {
@@ -202,7 +177,7 @@ impl Session {
             if let Poll::Ready(connected) = connecting.as_mut().poll(context) {
                 return Poll::Ready(connected.map_err(|error| {
                     debug!(%address, %error, "cannot connect");
-                    Failure::Broken
+                    connect_failure(&error)
                 }));
             }
             if self.timer.has_expired() {
@@ -343,86 +318,6 @@ impl Session {
         }
     }
 
-    /// Parses what a server has sent, and decides what to do with a head that is complete.
-    fn judge(&self, pending: &Pending<'_>, bytes: &[u8], turn: &Turn) -> Start {
-        let exchange = pending.exchange;
-        let mut slots = http1::slots();
-        let head = match response::parse(bytes, exchange.is_head, &mut slots) {
-            Ok(Some(head)) => head,
-            Ok(None) if bytes.len() < MAX_HEAD => return Start::Incomplete,
-            Ok(None) => return Start::Invalid,
-            Err(error) => {
-                debug!(%error, "an answer that is no HTTP");
-                return Start::Invalid;
-            }
-        };
-        turn.count_answer(class(head.status));
-        if head.is_interim() {
-            let text = exchange.http11.then(|| {
-                let mut text = self.shared.buffers.text();
-                forward::interim(&head, &mut text);
-                text
-            });
-            return Start::Interim(head.bytes.len(), text);
-        }
-        let mut end = self.final_head(&head, pending);
-        end.retry = self.retry_condition(&head, pending, turn);
-        if end.retry.is_none() {
-            self.shared.with_date(|date| {
-                let options = AnswerOptions {
-                    close: end.close,
-                    say_keep_alive: !end.close && !exchange.http11,
-                    unchunked: end.unchunked,
-                    date,
-                };
-                forward::answer(&head, options, &mut end.head);
-            });
-        }
-        Start::Final(end)
-    }
-
-    fn final_head(&self, head: &ResponseHead<'_, '_>, pending: &Pending<'_>) -> Final {
-        let exchange = pending.exchange;
-        let is_chunked = matches!(head.body, Body::Chunked(_));
-        let unchunked = is_chunked && !exchange.http11;
-        let is_uploading = pending
-            .upload
-            .as_ref()
-            .is_some_and(|upload| !upload.is_complete);
-        let has_no_end = unchunked || head.body == Body::UntilClose;
-        Final {
-            len: head.bytes.len(),
-            status: head.status,
-            head: self.shared.buffers.text(),
-            body: head.body,
-            retry: None,
-            unchunked,
-            server_stays: head.keep_alive,
-            close: !exchange.keep_alive || self.shared.stopping.get() || is_uploading || has_no_end,
-        }
-    }
-
-    fn retry_condition(
-        &self,
-        head: &ResponseHead<'_, '_>,
-        pending: &Pending<'_>,
-        turn: &Turn,
-    ) -> Option<RetryCondition> {
-        let condition = RetryCondition::of_status(head.status)?;
-        let request = Repeatable {
-            sent: true,
-            idempotent: pending.exchange.is_idempotent,
-            body_gone: pending
-                .upload
-                .as_ref()
-                .is_some_and(|upload| upload.has_begun),
-        };
-        let now = self.shared.timers.now();
-        let policy = pending.exchange.server().policy;
-        let again = policy.again(&turn.attempts, condition, request, now);
-        (again && turn.has_another(now)).then_some(condition)
-    }
-
     /// Takes account of the part of the body that came with the head.
     fn take_answer(
         &self,
@@ -465,5 +360,20 @@ impl Session {
             cluster.keep(server, stream, self.shared.timers.now());
         }
         Attempt::Next(condition)
+    }
+}
+
+/// A process that has no descriptor, port or memory left must not hold it against the server.
+fn connect_failure(error: &io::Error) -> Failure {
+    let own = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+    ];
+    match Errno::from_io_error(error) {
+        Some(errno) if own.contains(&errno) => Failure::Over(Ending::Answer(503)),
+        _ => Failure::Broken,
     }
 }

@@ -44,8 +44,8 @@ pub(crate) struct Upload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     ClientGone,
-    /// The client is at fault: the status to answer with.
-    Fault(u16),
+    /// The fault is not the server's: the status to answer with.
+    Answer(u16),
 }
 
 /// Why a request body cannot be passed on any further.
@@ -194,7 +194,7 @@ impl Upload {
                     }
                 }
                 Poll::Pending if timer.has_passed(self.deadline) => {
-                    return ended(Ending::Fault(408));
+                    return ended(Ending::Answer(408));
                 }
                 Poll::Pending => return Poll::Pending,
             }
@@ -209,9 +209,9 @@ impl Upload {
         rest: &mut Option<Block>,
     ) -> Result<(), Ending> {
         let taken = self.body.advance(block.bytes());
-        let taken = taken.map_err(|_| Ending::Fault(400))?;
+        let taken = taken.map_err(|_| Ending::Answer(400))?;
         if self.body.chunked_content() > self.limits.body_size {
-            return Err(Ending::Fault(413));
+            return Err(Ending::Answer(413));
         }
         if let Some(after) = block.bytes().get(taken..).filter(|after| !after.is_empty()) {
             let mut next = buffers.block();

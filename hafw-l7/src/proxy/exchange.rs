@@ -10,7 +10,8 @@ use super::{
     attempt::{Answer, Attempt},
     duplex::{Download, DownloadError, Ending, Upload},
     generation::Turn,
-    session::{End, Exchange, Session},
+    intake::Exchange,
+    session::{End, Session},
 };
 use crate::{
     counters::class,
@@ -101,7 +102,7 @@ impl Session {
                 self.shared.count(|totals| totals.client_aborts += 1);
                 Err(End::Close)
             }
-            Ending::Fault(status) => {
+            Ending::Answer(status) => {
                 if status == 408 {
                     self.shared.count(|totals| totals.client_timeouts += 1);
                 }

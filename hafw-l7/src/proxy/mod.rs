@@ -13,6 +13,8 @@ mod buffers;
 mod duplex;
 mod exchange;
 mod generation;
+mod intake;
+mod judge;
 mod pages;
 mod session;
 mod timers;

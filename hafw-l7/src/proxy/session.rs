@@ -1,4 +1,5 @@
-//! One client connection: reads request heads, routes them, and has them answered one by one.
+//! One client connection: has its requests answered one by one, and ends it so that the client gets
+//! all that was sent.
 
 use std::{
     future::poll_fn,
@@ -9,30 +10,10 @@ use std::{
 };
 
 use tokio::{io::AsyncWrite as _, net::TcpStream};
-use tracing::debug;
 
-use super::{
-    Shared,
-    buffers::{Block, Text},
-    duplex::poll_fill,
-    generation::Generation,
-    pages,
-    timers::Timer,
-};
-use crate::{
-    counters::class,
-    http1::{
-        self, Body, MAX_HEAD,
-        forward::{self, Ends},
-        request::{self, RequestBody, RequestHead},
-    },
-    plan::{Limits, ServerPlan},
-    retry::Millis,
-    route::path,
-};
+use super::{Shared, buffers::Block, duplex::poll_fill, intake::Refusal, pages, timers::Timer};
+use crate::{counters::class, http1::forward::Ends, plan::Limits, retry::Millis};
 
-/// The largest request body that is read before a server is asked, and can be sent again.
-const SMALL_BODY: u64 = 16 * 1024;
 /// How long a client may take to read the last answer and close.
 const LINGER: Millis = 5000;
 /// The most bytes that are read from a client after the last answer.
@@ -45,8 +26,8 @@ pub(crate) struct Session {
     pub(super) stream: TcpStream,
     pub(super) client: IpAddr,
     /// The configured address that it came in by.
-    address: SocketAddr,
-    ends: Ends,
+    pub(super) address: SocketAddr,
+    pub(super) ends: Ends,
     pub(super) timer: Timer,
     /// Bytes that were read and not used yet.
     pub(super) block: Option<Block>,
@@ -62,48 +43,6 @@ pub(crate) enum End {
     Linger,
     /// The client must see that the answer is cut short.
     Reset,
-}
-
-/// A request that has been read and routed.
-#[derive(Debug)]
-pub(crate) struct Exchange {
-    pub(super) generation: Rc<Generation>,
-    /// Index of the virtual server.
-    server: usize,
-    /// Index of the cluster.
-    pub(super) cluster: usize,
-    /// What the upstream server is sent: the head, and a small body in full.
-    pub(super) message: Text,
-    /// Bytes of a small body that have not come yet.
-    missing: usize,
-    /// A body that is passed on as it comes.
-    pub(super) body: Option<Body>,
-    pub(super) is_head: bool,
-    pub(super) http11: bool,
-    pub(super) keep_alive: bool,
-    pub(super) is_idempotent: bool,
-    expects_continue: bool,
-}
-
-/// A request that is answered without asking a server.
-#[derive(Clone, Copy, Debug)]
-struct Refusal {
-    status: u16,
-    is_head: bool,
-}
-
-impl Exchange {
-    pub(super) fn server(&self) -> &ServerPlan {
-        self.generation
-            .plan
-            .servers
-            .get(self.server)
-            .expect("a request's server is one of its generation's")
-    }
-
-    pub(super) fn limits(&self) -> Limits {
-        self.server().limits
-    }
 }
 
 /// Serves a connection that came in by the listening address `address`, to its end.
@@ -161,45 +100,9 @@ impl Session {
         }
     }
 
-    /// Reads and routes the next request.
-    async fn next_request(&mut self, is_first: bool) -> Result<Exchange, End> {
-        let limits = self.waiting_limits().ok_or(End::Close)?;
-        let mut partial: Option<Text> = None;
-        if self.block.is_none() {
-            self.timer.arm(if is_first {
-                limits.client_header
-            } else {
-                limits.keepalive
-            });
-            self.block = Some(self.read_idle().await?);
-        }
-        self.timer.arm(limits.client_header);
-        loop {
-            if let Some(block) = self.block.take() {
-                match self.begin_with(&mut partial, block) {
-                    Ok(Some(exchange)) => return Ok(exchange),
-                    Ok(None) => {}
-                    Err(refusal) => return Err(self.refuse(refusal).await),
-                }
-            }
-            match self.read().await {
-                Ok(block) => self.block = Some(block),
-                Err(Silence::Timeout) => {
-                    self.shared.count(|totals| totals.client_timeouts += 1);
-                    let refusal = Refusal {
-                        status: 408,
-                        is_head: false,
-                    };
-                    return Err(self.refuse(refusal).await);
-                }
-                Err(Silence::Closed) => return Err(End::Close),
-            }
-        }
-    }
-
     /// The limits that hold until a request has named its host; `None` if the address is no longer
     /// served or the worker is stopping.
-    fn waiting_limits(&self) -> Option<Limits> {
+    pub(super) fn waiting_limits(&self) -> Option<Limits> {
         if self.shared.stopping.get() {
             return None;
         }
@@ -210,168 +113,6 @@ impl Session {
             .servers
             .get(site.first)
             .map(|server| server.limits)
-    }
-
-    /// Waits for the first bytes of a request.
-    async fn read_idle(&mut self) -> Result<Block, End> {
-        let waited = poll_fn(|context| {
-            let read = self.poll_read(context);
-            if read.is_pending() && self.waiting_limits().is_none() {
-                return Poll::Ready(Err(Silence::Closed));
-            }
-            read
-        });
-        match waited.await {
-            Ok(block) => Ok(block),
-            Err(Silence::Closed) => Err(End::Close),
-            Err(Silence::Timeout) => {
-                self.shared.count(|totals| totals.client_timeouts += 1);
-                Err(End::Close)
-            }
-        }
-    }
-
-    /// Goes on with bytes that came. A head that is not complete waits in `partial`, so that a slow
-    /// client does not hold a block.
-    fn begin_with(
-        &mut self,
-        partial: &mut Option<Text>,
-        mut block: Block,
-    ) -> Result<Option<Exchange>, Refusal> {
-        let Some(text) = partial else {
-            return match self.begin(block.bytes())? {
-                Some((exchange, used)) => {
-                    block.consume(used);
-                    Ok(Some(self.take_small_body(exchange, block)))
-                }
-                None => {
-                    let mut text = self.shared.buffers.text();
-                    text.extend_from_slice(block.bytes());
-                    *partial = Some(text);
-                    Ok(None)
-                }
-            };
-        };
-        text.extend_from_slice(block.bytes());
-        let may_be_complete = memchr::memchr(b'\n', block.bytes()).is_some();
-        if !may_be_complete && text.len() <= MAX_HEAD {
-            return Ok(None);
-        }
-        let Some((exchange, used)) = self.begin(text)? else {
-            return Ok(None);
-        };
-        // What follows the head came with this block.
-        let rest = text.len() - used;
-        block.consume(block.bytes().len().saturating_sub(rest));
-        *partial = None;
-        Ok(Some(self.take_small_body(exchange, block)))
-    }
-
-    /// Parses and routes the request at the start of `bytes` and makes the head to send on.
-    /// Returns how many bytes were used; `None` if the head is not complete.
-    fn begin(&self, bytes: &[u8]) -> Result<Option<(Exchange, usize)>, Refusal> {
-        let refused = |status| Refusal {
-            status,
-            is_head: bytes.starts_with(b"HEAD "),
-        };
-        let mut slots = http1::slots();
-        let parsed = request::parse(bytes, &mut slots).map_err(|error| {
-            debug!(client = %self.client, %error, "refused a request");
-            refused(error.status())
-        })?;
-        let Some(head) = parsed.filter(|head| head.len() <= MAX_HEAD) else {
-            return match bytes.len() {
-                0..MAX_HEAD => Ok(None),
-                _ if memchr::memchr(b'\n', bytes).is_none_or(|at| at > MAX_HEAD) => {
-                    Err(refused(414))
-                }
-                _ => Err(refused(431)),
-            };
-        };
-        self.route(&head)
-            .map(|exchange| Some((exchange, head.len())))
-            .map_err(refused)
-    }
-
-    /// Finds a request's server and cluster. An error is a status.
-    fn route(&self, head: &RequestHead<'_, '_>) -> Result<Exchange, u16> {
-        let generation = self.shared.generation();
-        let site = generation.plan.site(self.address).ok_or(421_u16)?;
-        let server = site.hosts.find(head.host()).ok_or(421_u16)?;
-        let plan = generation.plan.servers.get(server).ok_or(421_u16)?;
-        let mut scratch = Vec::new();
-        let path = path::normalize(head.target.path(), &mut scratch).map_err(|_| 400_u16)?;
-        let found = plan.router.find(path, head).ok_or(404_u16)?;
-        let (missing, body) = match head.body {
-            RequestBody::Length(len) if len > plan.limits.body_size => return Err(413),
-            RequestBody::Length(len) if len <= SMALL_BODY => (len as usize, None),
-            RequestBody::Length(len) => (0, Some(Body::Length(len))),
-            RequestBody::Chunked => (0, Some(Body::chunked())),
-        };
-        let mut message = self.shared.buffers.text();
-        forward::request(head, plan, &self.ends, &mut message);
-        Ok(Exchange {
-            server,
-            cluster: found.upstream,
-            message,
-            missing,
-            body,
-            is_head: head.is_head(),
-            http11: head.http11,
-            keep_alive: head.keep_alive,
-            is_idempotent: head.is_idempotent(),
-            expects_continue: head.expects_continue,
-            generation,
-        })
-    }
-
-    /// Moves what came of a small body into the message. What follows stays here.
-    fn take_small_body(&mut self, mut exchange: Exchange, mut block: Block) -> Exchange {
-        self.shared.count(|totals| totals.requests += 1);
-        let bytes = block.bytes();
-        let body = bytes.get(..exchange.missing).unwrap_or(bytes);
-        let len = body.len();
-        exchange.message.extend_from_slice(body);
-        exchange.missing -= len;
-        block.consume(len);
-        self.block = Some(block).filter(|block| !block.is_empty());
-        exchange
-    }
-
-    /// Reads the rest of a small body. Lets a client go on that waits for that.
-    pub(super) async fn complete_body(&mut self, mut exchange: Exchange) -> Result<Exchange, End> {
-        let waits = exchange.missing > 0 || exchange.body.is_some();
-        if waits && exchange.expects_continue && self.block.is_none() {
-            self.send(pages::CONTINUE, exchange.limits().send).await?;
-        }
-        while exchange.missing > 0 {
-            self.timer.arm(exchange.limits().client_body);
-            match self.read().await {
-                Ok(block) => {
-                    let bytes = block.bytes();
-                    let body = bytes.get(..exchange.missing).unwrap_or(bytes);
-                    exchange.message.extend_from_slice(body);
-                    exchange.missing -= body.len();
-                    let len = body.len();
-                    let mut block = block;
-                    block.consume(len);
-                    self.block = Some(block).filter(|block| !block.is_empty());
-                }
-                Err(Silence::Timeout) => {
-                    self.shared.count(|totals| totals.client_timeouts += 1);
-                    let refusal = Refusal {
-                        status: 408,
-                        is_head: exchange.is_head,
-                    };
-                    return Err(self.refuse(refusal).await);
-                }
-                Err(Silence::Closed) => {
-                    self.shared.count(|totals| totals.client_aborts += 1);
-                    return Err(End::Close);
-                }
-            }
-        }
-        Ok(exchange)
     }
 
     /// Gives an answer of the proxy's own.
@@ -398,7 +139,7 @@ impl Session {
         self.send(&text, limit).await
     }
 
-    async fn refuse(&mut self, refusal: Refusal) -> End {
+    pub(super) async fn refuse(&mut self, refusal: Refusal) -> End {
         self.shared.count(|totals| totals.requests += 1);
         let sent = self.answer(refusal.status, true, refusal.is_head).await;
         sent.err().unwrap_or(End::Linger)
@@ -435,7 +176,7 @@ impl Session {
         poll_fn(|context| self.poll_read(context)).await
     }
 
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Block, Silence>> {
+    pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Block, Silence>> {
         let mut block = self.shared.buffers.block();
         match poll_fill(context, &mut self.stream, &mut block) {
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(Silence::Closed)),

@@ -1,0 +1,121 @@
+//! What is made of the bytes that a server sent: nothing yet, an answer to pass on, or a reason to
+//! ask another server.
+
+use tracing::debug;
+
+use super::{attempt::Pending, buffers::Text, generation::Turn, session::Session};
+use crate::{
+    counters::class,
+    http1::{
+        self, Body, MAX_HEAD,
+        forward::{self, AnswerOptions},
+        response::{self, ResponseHead},
+    },
+    model::RetryCondition,
+    retry::Repeatable,
+};
+
+/// What stands at the start of the bytes that a server sent.
+pub(super) enum Start {
+    Incomplete,
+    Invalid,
+    /// An interim answer of this many bytes, with what the client gets of it.
+    Interim(usize, Option<Text>),
+    Final(Final),
+}
+
+/// The head of a final answer.
+pub(super) struct Final {
+    pub(super) len: usize,
+    pub(super) status: u16,
+    /// The head for the client; empty if another server is asked.
+    pub(super) head: Text,
+    pub(super) body: Body,
+    /// Why another server is to be asked instead.
+    pub(super) retry: Option<RetryCondition>,
+    pub(super) unchunked: bool,
+    pub(super) server_stays: bool,
+    pub(super) close: bool,
+}
+
+impl Session {
+    /// Parses what a server has sent, and decides what to do with a head that is complete.
+    pub(super) fn judge(&self, pending: &Pending<'_>, bytes: &[u8], turn: &Turn) -> Start {
+        let exchange = pending.exchange;
+        let mut slots = http1::slots();
+        let head = match response::parse(bytes, exchange.is_head, &mut slots) {
+            Ok(Some(head)) => head,
+            Ok(None) if bytes.len() < MAX_HEAD => return Start::Incomplete,
+            Ok(None) => return Start::Invalid,
+            Err(error) => {
+                debug!(%error, "an answer that is no HTTP");
+                return Start::Invalid;
+            }
+        };
+        turn.count_answer(class(head.status));
+        if head.is_interim() {
+            let text = exchange.http11.then(|| {
+                let mut text = self.shared.buffers.text();
+                forward::interim(&head, &mut text);
+                text
+            });
+            return Start::Interim(head.bytes.len(), text);
+        }
+        let mut end = self.final_head(&head, pending);
+        end.retry = self.retry_condition(&head, pending, turn);
+        if end.retry.is_none() {
+            self.shared.with_date(|date| {
+                let options = AnswerOptions {
+                    close: end.close,
+                    say_keep_alive: !end.close && !exchange.http11,
+                    unchunked: end.unchunked,
+                    date,
+                };
+                forward::answer(&head, options, &mut end.head);
+            });
+        }
+        Start::Final(end)
+    }
+
+    fn final_head(&self, head: &ResponseHead<'_, '_>, pending: &Pending<'_>) -> Final {
+        let exchange = pending.exchange;
+        let is_chunked = matches!(head.body, Body::Chunked(_));
+        let unchunked = is_chunked && !exchange.http11;
+        let is_uploading = pending
+            .upload
+            .as_ref()
+            .is_some_and(|upload| !upload.is_complete);
+        let has_no_end = unchunked || head.body == Body::UntilClose;
+        Final {
+            len: head.bytes.len(),
+            status: head.status,
+            head: self.shared.buffers.text(),
+            body: head.body,
+            retry: None,
+            unchunked,
+            server_stays: head.keep_alive,
+            close: !exchange.keep_alive || self.shared.stopping.get() || is_uploading || has_no_end,
+        }
+    }
+
+    fn retry_condition(
+        &self,
+        head: &ResponseHead<'_, '_>,
+        pending: &Pending<'_>,
+        turn: &Turn,
+    ) -> Option<RetryCondition> {
+        let condition = RetryCondition::of_status(head.status)?;
+        let request = Repeatable {
+            sent: true,
+            idempotent: pending.exchange.is_idempotent,
+            body_gone: pending
+                .upload
+                .as_ref()
+                .is_some_and(|upload| upload.has_begun),
+        };
+        let now = self.shared.timers.now();
+        let policy = pending.exchange.server().policy;
+        let again = policy.again(&turn.attempts, condition, request, now);
+        (again && turn.has_another(now)).then_some(condition)
+    }
+}
