@@ -22,12 +22,16 @@
 #![forbid(unsafe_code)]
 
 mod document;
+mod include;
 mod problem;
+mod secret;
 mod section;
+mod syntax;
 mod tree;
 mod values;
 
 pub use document::Document;
-pub use problem::{Place, Problem, Problems};
+pub use problem::{Place, Problem, Problems, Warning};
+pub use secret::Secret;
 pub use section::{Located, Section};
 pub use values::{parse_duration, parse_size};

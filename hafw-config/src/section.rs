@@ -2,9 +2,8 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
+    collections::BTreeMap,
     fmt::Display,
-    fs,
     net::{IpAddr, SocketAddr},
     ops::{Deref, RangeInclusive},
     rc::Rc,
@@ -12,10 +11,11 @@ use std::{
 };
 
 use crate::{
-    Place, Problem,
+    Place, Problem, Secret,
     document::Sink,
-    parse_duration, parse_size,
+    parse_duration, parse_size, secret,
     tree::{Node, Table, Value},
+    values::{LONGEST_DURATION, same_value, shown},
 };
 
 /// A value with its place.
@@ -43,8 +43,15 @@ pub struct Section {
     table: Rc<Table>,
     title: Rc<RefCell<String>>,
     place: Place,
-    known: Rc<RefCell<BTreeSet<String>>>,
+    known: Rc<RefCell<BTreeMap<String, Shown>>>,
     problems: Sink,
+}
+
+/// Whether messages may repeat what a key is set to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Yes,
+    Never,
 }
 
 impl Section {
@@ -88,7 +95,7 @@ impl Section {
             self.wrong(key, "expected a name");
             return None;
         }
-        let title = format!("{} \"{}\"", self.title.borrow(), name.value);
+        let title = format!("{} {:?}", self.title.borrow(), name.value);
         *self.title.borrow_mut() = title;
         Some(name)
     }
@@ -104,28 +111,21 @@ impl Section {
     /// A string.
     #[must_use]
     pub fn string(&self, key: &str) -> Option<Located<String>> {
-        self.get(key, "a string", |node| match &node.value {
-            Value::String(s) => Some(s.clone()),
-            _ => None,
-        })
+        self.parsed(key, "a string", |s| Some(s.to_owned()))
     }
 
     /// `true` or `false`.
     #[must_use]
     pub fn boolean(&self, key: &str) -> Option<Located<bool>> {
-        self.get(key, "true or false", |node| match node.value {
-            Value::Boolean(b) => Some(b),
-            _ => None,
-        })
+        self.get(key, "true or false", Value::boolean)
     }
 
     /// A whole number within a range.
     #[must_use]
     pub fn integer(&self, key: &str, range: RangeInclusive<i64>) -> Option<Located<i64>> {
         let expected = format!("a number from {} to {}", range.start(), range.end());
-        self.get(key, &expected, |node| match node.value {
-            Value::Integer(n) => Some(n).filter(|n| range.contains(n)),
-            _ => None,
+        self.get(key, &expected, |value| {
+            value.integer().filter(|n| range.contains(n))
         })
     }
 
@@ -137,32 +137,33 @@ impl Section {
         range: RangeInclusive<i64>,
     ) -> Option<Located<T>> {
         let Located { value, place } = self.integer(key, range)?;
-        let value = T::try_from(value).ok()?;
+        let Ok(value) = T::try_from(value) else {
+            self.wrong(key, "expected a smaller number");
+            return None;
+        };
         Some(Located { value, place })
     }
 
-    /// A duration, see [`parse_duration`].
+    /// A duration, see [`parse_duration`]; of a year at most, so that sums with a clock fit.
     #[must_use]
     pub fn duration(&self, key: &str) -> Option<Located<Duration>> {
-        self.parsed(
-            key,
-            "a duration such as \"1s\" or \"250ms\"",
-            parse_duration,
-        )
+        let expected = "a duration such as \"1s\" or \"250ms\"";
+        let duration = self.parsed(key, expected, parse_duration)?;
+        if duration.value > LONGEST_DURATION {
+            self.wrong(key, "expected at most a year, \"366d\"");
+            return None;
+        }
+        Some(duration)
     }
 
     /// A size in bytes, see [`parse_size`]; a bare number is one of bytes.
     #[must_use]
     pub fn size(&self, key: &str) -> Option<Located<u64>> {
-        self.get(
-            key,
-            "a size such as \"1MiB\", or a number of bytes",
-            |node| match &node.value {
-                Value::String(s) => parse_size(s),
-                Value::Integer(n) => u64::try_from(*n).ok(),
-                _ => None,
-            },
-        )
+        let expected = "a size such as \"1MiB\", or a number of bytes";
+        self.get(key, expected, |value| match value.integer() {
+            Some(bytes) => u64::try_from(bytes).ok(),
+            None => parse_size(value.string()?),
+        })
     }
 
     /// An IP address.
@@ -189,10 +190,7 @@ impl Section {
         expected: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Option<Located<T>> {
-        self.get(key, expected, |node| match &node.value {
-            Value::String(s) => parse(s),
-            _ => None,
-        })
+        self.get(key, expected, |value| parse(value.string()?))
     }
 
     /// One of some words.
@@ -216,14 +214,185 @@ impl Section {
         expected: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Option<Vec<Located<T>>> {
-        let items = self.items(key, &format!("a list of {expected}"))?;
-        let mut values = Vec::new();
+        self.each(key, expected, |value| parse(value.string()?))
+    }
+
+    /// A list of strings.
+    #[must_use]
+    pub fn strings(&self, key: &str) -> Option<Vec<Located<String>>> {
+        self.list(key, "a string", |s| Some(s.to_owned()))
+    }
+
+    /// A list of whole numbers within a range.
+    #[must_use]
+    pub fn integers(&self, key: &str, range: RangeInclusive<i64>) -> Option<Vec<Located<i64>>> {
+        let expected = format!("a number from {} to {}", range.start(), range.end());
+        self.each(key, &expected, |value| {
+            value.integer().filter(|n| range.contains(n))
+        })
+    }
+
+    /// A string, or `{ file = "PATH" }` whose contents are the string, without the line's end. A
+    /// relative path starts at the folder of the file that names it. Messages never repeat it.
+    #[must_use]
+    pub fn secret(&self, key: &str) -> Option<Located<Secret>> {
+        let node = self.node(key, Shown::Never)?;
+        if let Some(text) = node.value.string() {
+            return Some(Located {
+                value: Secret::new(text.to_owned()),
+                place: node.place.clone(),
+            });
+        }
+        if node.value.table().is_none() {
+            self.wrong(key, "expected a string, or { file = \"PATH\" }");
+            return None;
+        }
+        let section = self.table(key)?;
+        let path = section.need("file", section.string("file"));
+        section.finish();
+        let Located { value: path, place } = path?;
+        match secret::read(&place.file, path.as_ref()) {
+            Ok(value) => Some(Located { value, place }),
+            Err(why) => {
+                section.wrong("file", &format!("cannot read it: {why}"));
+                None
+            }
+        }
+    }
+
+    /// A table. Its messages name it by the key.
+    #[must_use]
+    pub fn table(&self, key: &str) -> Option<Self> {
+        let node = self.node(key, Shown::Yes)?;
+        let Some(table) = node.value.table() else {
+            self.wrong(key, "expected a table");
+            return None;
+        };
+        Some(self.below(key, table, node))
+    }
+
+    /// A list of tables; empty where the key is missing. `title` stands in their messages.
+    #[must_use]
+    pub fn tables(&self, key: &str, title: &str) -> Vec<Self> {
+        let expected = format!("a list of tables: [[{key}]], or {key} = [{{ … }}]");
+        let Some(items) = self.items(key, &expected) else {
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
         for node in items {
-            let value = match &node.value {
-                Value::String(s) => parse(s),
-                _ => None,
+            match node.value.table() {
+                Some(table) => sections.push(self.below(title, table, node)),
+                None => self.note(
+                    &node.place,
+                    format!("{key}: {}: expected a table", node.text),
+                ),
+            }
+        }
+        sections
+    }
+
+    /// All entries of the section as strings, in the order of the file.
+    #[must_use]
+    pub fn string_entries(&self) -> Vec<(Located<String>, Located<String>)> {
+        let mut entries = Vec::new();
+        for (key, entry) in self.table.iter() {
+            if let Some(value) = self.string(key) {
+                let key = Located {
+                    value: key.clone(),
+                    place: entry.key.clone(),
+                };
+                entries.push((key, value));
+            }
+        }
+        entries.sort_by(|(a, _), (b, _)| a.place.cmp(&b.place));
+        entries
+    }
+
+    /// A key of the format that this version does not carry out. It is refused, unless its value
+    /// is one of those that ask for nothing, given as TOML.
+    pub fn not_yet(&self, key: &str, harmless: &[&str]) {
+        if let Some(node) = self.node(key, Shown::Yes)
+            && !harmless.iter().any(|text| same_value(&node.value, text))
+        {
+            self.wrong(key, "not in this version");
+        }
+    }
+
+    /// Notes that a key's value is wrong.
+    pub fn wrong(&self, key: &str, what: &str) {
+        let Some(entry) = self.table.get(key) else {
+            self.note(&self.place, format!("{key}: {what}"));
+            return;
+        };
+        let secret = self.known.borrow().get(key) == Some(&Shown::Never);
+        let long = entry.node.value.table().is_some() || entry.node.value.array().is_some();
+        let message = if long || secret {
+            format!("{key}: {what}")
+        } else {
+            format!("{key} = {}: {what}", entry.node.text)
+        };
+        self.note(&entry.node.place, message);
+    }
+
+    /// Notes a mistake of the section, at some place.
+    pub fn note(&self, place: &Place, what: impl Display) {
+        let title = self.title.borrow();
+        let message = if title.is_empty() {
+            what.to_string()
+        } else {
+            format!("{title}: {what}")
+        };
+        self.problems.borrow_mut().push(Problem::at(place, message));
+    }
+
+    /// Notes the keys that nobody asked for, with the nearest that somebody did.
+    pub fn finish(&self) {
+        let known = self.known.borrow();
+        for (key, entry) in self
+            .table
+            .iter()
+            .filter(|(key, _)| !known.contains_key(*key))
+        {
+            let nearest = known
+                .keys()
+                .map(|known| (strsim::damerau_levenshtein(known, key), known))
+                .min()
+                .filter(|(distance, known)| *distance <= 1 + known.len().min(key.len()) / 4);
+            let key = shown(key);
+            let message = match nearest {
+                Some((_, nearest)) => format!("{key}: unknown key, did you mean `{nearest}`?"),
+                None => format!("{key}: unknown key"),
             };
-            match value {
+            self.note(&entry.key, message);
+        }
+    }
+
+    fn get<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        take: impl Fn(&Value) -> Option<T>,
+    ) -> Option<Located<T>> {
+        let node = self.node(key, Shown::Yes)?;
+        let value = take(&node.value);
+        if value.is_none() {
+            self.wrong(key, &format!("expected {expected}"));
+        }
+        Some(Located {
+            value: value?,
+            place: node.place.clone(),
+        })
+    }
+
+    fn each<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        take: impl Fn(&Value) -> Option<T>,
+    ) -> Option<Vec<Located<T>>> {
+        let mut values = Vec::new();
+        for node in self.items(key, &format!("a list, each {expected}"))? {
+            match take(&node.value) {
                 Some(value) => values.push(Located {
                     value,
                     place: node.place.clone(),
@@ -237,203 +406,20 @@ impl Section {
         Some(values)
     }
 
-    /// A list of strings.
-    #[must_use]
-    pub fn strings(&self, key: &str) -> Option<Vec<Located<String>>> {
-        self.list(key, "a string", |s| Some(s.to_owned()))
-    }
-
-    /// A list of whole numbers within a range.
-    #[must_use]
-    pub fn integers(&self, key: &str, range: RangeInclusive<i64>) -> Option<Vec<Located<i64>>> {
-        let items = self.items(key, "a list of numbers")?;
-        let mut values = Vec::new();
-        for node in items {
-            match node.value {
-                Value::Integer(n) if range.contains(&n) => {
-                    values.push(Located {
-                        value: n,
-                        place: node.place.clone(),
-                    });
-                }
-                _ => {
-                    let (from, to) = (range.start(), range.end());
-                    let message = format!(
-                        "{key}: {}: expected a number from {from} to {to}",
-                        node.text
-                    );
-                    self.note(&node.place, message);
-                }
-            }
-        }
-        Some(values)
-    }
-
-    /// A string, or `{ file = "PATH" }` whose contents are the string, without the line's end.
-    #[must_use]
-    pub fn secret(&self, key: &str) -> Option<Located<String>> {
-        let node = self.node(key)?;
-        if matches!(node.value, Value::Table(_)) {
-            let section = self.table(key)?;
-            let path = section.need("file", section.string("file"));
-            section.finish();
-            let path = path?;
-            return match fs::read_to_string(&path.value) {
-                Ok(text) => {
-                    let value = text.trim_end_matches(['\r', '\n']).to_owned();
-                    Some(Located {
-                        value,
-                        place: path.place,
-                    })
-                }
-                Err(error) => {
-                    section.wrong("file", &format!("cannot read it: {error}"));
-                    None
-                }
-            };
-        }
-        self.get(
-            key,
-            "a string, or { file = \"PATH\" }",
-            |node| match &node.value {
-                Value::String(s) => Some(s.clone()),
-                _ => None,
-            },
-        )
-    }
-
-    /// A table. Its messages name it by the key.
-    #[must_use]
-    pub fn table(&self, key: &str) -> Option<Self> {
-        let node = self.node(key)?;
-        match &node.value {
-            Value::Table(table) => Some(self.below(key, table, node)),
-            _ => {
-                self.wrong(key, "expected a table");
-                None
-            }
-        }
-    }
-
-    /// A list of tables; empty where the key is missing. `title` stands in their messages.
-    #[must_use]
-    pub fn tables(&self, key: &str, title: &str) -> Vec<Self> {
-        let Some(items) = self.items(key, "a list of tables") else {
-            return Vec::new();
-        };
-        let mut sections = Vec::new();
-        for node in items {
-            match &node.value {
-                Value::Table(table) => sections.push(self.below(title, table, node)),
-                _ => self.note(
-                    &node.place,
-                    format!("{key}: {}: expected a table", node.text),
-                ),
-            }
-        }
-        sections
-    }
-
-    /// All entries of the section as strings, in the order of their keys.
-    #[must_use]
-    pub fn string_entries(&self) -> Vec<(Located<String>, Located<String>)> {
-        let mut entries = Vec::new();
-        for (key, entry) in self.table.iter() {
-            if let Some(value) = self.string(key) {
-                let key = Located {
-                    value: key.clone(),
-                    place: entry.key.clone(),
-                };
-                entries.push((key, value));
-            }
-        }
-        entries
-    }
-
-    /// A key of the format that this version does not carry out. It is refused, unless its value
-    /// is one of those that ask for nothing (as they stand in the file).
-    pub fn not_yet(&self, key: &str, harmless: &[&str]) {
-        if let Some(node) = self.node(key)
-            && !harmless.contains(&node.text.as_str())
-        {
-            self.wrong(key, "not in this version");
-        }
-    }
-
-    /// Notes that a key's value is wrong.
-    pub fn wrong(&self, key: &str, what: &str) {
-        match self.table.get(key) {
-            Some(entry) => {
-                let message = match entry.node.value {
-                    Value::Table(_) | Value::Array(_) => format!("{key}: {what}"),
-                    _ => format!("{key} = {}: {what}", entry.node.text),
-                };
-                self.note(&entry.node.place, message);
-            }
-            None => self.note(&self.place, format!("{key}: {what}")),
-        }
-    }
-
-    /// Notes a mistake of the section, at some place.
-    pub fn note(&self, place: &Place, what: impl Display) {
-        let title = self.title.borrow();
-        let message = if title.is_empty() {
-            what.to_string()
-        } else {
-            format!("{title}: {what}")
-        };
-        self.problems.borrow_mut().push(Problem {
-            place: Some(place.clone()),
-            message,
-        });
-    }
-
-    /// Notes the keys that nobody asked for, with the nearest that somebody did.
-    pub fn finish(&self) {
-        let known = self.known.borrow();
-        for (key, entry) in self.table.iter().filter(|(key, _)| !known.contains(*key)) {
-            let nearest = known
-                .iter()
-                .map(|known| (strsim::damerau_levenshtein(known, key), known))
-                .min()
-                .filter(|(distance, known)| *distance <= 1 + known.len().min(key.len()) / 4);
-            let message = match nearest {
-                Some((_, nearest)) => format!("{key}: unknown key, did you mean `{nearest}`?"),
-                None => format!("{key}: unknown key"),
-            };
-            self.note(&entry.key, message);
-        }
-    }
-
-    fn get<T>(
-        &self,
-        key: &str,
-        expected: &str,
-        take: impl Fn(&Node) -> Option<T>,
-    ) -> Option<Located<T>> {
-        let node = self.node(key)?;
-        let value = take(node);
-        if value.is_none() {
+    fn items(&self, key: &str, expected: &str) -> Option<&[Node]> {
+        let items = self.node(key, Shown::Yes)?.value.array();
+        if items.is_none() {
             self.wrong(key, &format!("expected {expected}"));
         }
-        Some(Located {
-            value: value?,
-            place: node.place.clone(),
-        })
+        items
     }
 
-    fn items(&self, key: &str, expected: &str) -> Option<&[Node]> {
-        match &self.node(key)?.value {
-            Value::Array(items) => Some(items),
-            _ => {
-                self.wrong(key, &format!("expected {expected}"));
-                None
-            }
+    fn node(&self, key: &str, shown: Shown) -> Option<&Node> {
+        let mut known = self.known.borrow_mut();
+        if shown == Shown::Never || !known.contains_key(key) {
+            known.insert(key.to_owned(), shown);
         }
-    }
-
-    fn node(&self, key: &str) -> Option<&Node> {
-        self.known.borrow_mut().insert(key.to_owned());
+        drop(known);
         self.table.get(key).map(|entry| &entry.node)
     }
 

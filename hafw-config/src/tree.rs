@@ -29,6 +29,48 @@ pub(crate) enum Value {
     Other,
 }
 
+impl Value {
+    pub(crate) fn string(&self) -> Option<&str> {
+        if let Self::String(text) = self {
+            Some(text)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) const fn integer(&self) -> Option<i64> {
+        if let Self::Integer(number) = self {
+            Some(*number)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) const fn boolean(&self) -> Option<bool> {
+        if let Self::Boolean(value) = self {
+            Some(*value)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn array(&self) -> Option<&[Node]> {
+        if let Self::Array(items) = self {
+            Some(items)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) const fn table(&self) -> Option<&Table> {
+        if let Self::Table(table) = self {
+            Some(table)
+        } else {
+            None
+        }
+    }
+}
+
 pub(crate) type Table = BTreeMap<String, Entry>;
 
 /// A key with its value.
@@ -40,21 +82,29 @@ pub(crate) struct Entry {
 
 /// Turns byte offsets of one file into places.
 pub(crate) struct Source<'a> {
+    order: usize,
     file: Arc<Path>,
     text: &'a str,
     lines: Vec<usize>,
 }
 
 impl<'a> Source<'a> {
-    pub(crate) fn new(file: &Path, text: &'a str) -> Self {
+    /// `order` is the file's position among those that are read.
+    pub(crate) fn new(order: usize, file: &Path, text: &'a str) -> Self {
         let starts = text.match_indices('\n').map(|(at, _)| at + 1);
         Self {
+            order,
             file: file.into(),
             text,
             lines: std::iter::once(0).chain(starts).collect(),
         }
     }
 
+    pub(crate) fn text(&self) -> &str {
+        self.text
+    }
+
+    /// Of a byte offset.
     pub(crate) fn place(&self, offset: usize) -> Place {
         let line = self.lines.partition_point(|start| *start <= offset);
         let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
@@ -64,6 +114,7 @@ impl<'a> Source<'a> {
             .map_or(0, |before| before.chars().count())
             + 1;
         Place {
+            order: self.order,
             file: Arc::clone(&self.file),
             line,
             column,

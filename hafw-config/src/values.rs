@@ -1,9 +1,16 @@
-//! Values that are written as strings: durations and sizes.
+//! How values are written: durations and sizes as strings, keys in messages.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-/// A duration such as `"250ms"`, `"1s"`, `"0.5s"` is refused: whole numbers of `ms`, `s`, `m`
-/// (minutes), `h` or `d`.
+use toml::de::DeValue;
+
+use crate::tree::Value;
+
+/// The longest duration that a key takes.
+pub(crate) const LONGEST_DURATION: Duration = Duration::from_secs(366 * 86_400);
+
+/// A duration such as `"250ms"` or `"1s"`: a whole number of `ms`, `s`, `m` or `min` (minutes),
+/// `h` or `d`. `"0.5s"` and `"1m30s"` are none.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
@@ -33,6 +40,31 @@ pub fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(bytes)
 }
 
+/// Whether a value means the same as one that is given as TOML: `"0s"` and `"0ms"` do.
+pub(crate) fn same_value(value: &Value, text: &str) -> bool {
+    let Ok(other) = DeValue::parse(text) else {
+        return false;
+    };
+    match (value, other.get_ref()) {
+        (Value::String(a), DeValue::String(b)) => {
+            *a == *b || parse_duration(a).is_some_and(|a| parse_duration(b) == Some(a))
+        }
+        (Value::Boolean(a), DeValue::Boolean(b)) => a == b,
+        (Value::Array(a), DeValue::Array(b)) => a.is_empty() && b.is_empty(),
+        _ => false,
+    }
+}
+
+/// A key as it is written in TOML: one with odd characters in quotes, on one line.
+pub(crate) fn shown(key: &str) -> Cow<'_, str> {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !key.is_empty() && key.chars().all(bare) {
+        Cow::Borrowed(key)
+    } else {
+        Cow::Owned(format!("{key:?}"))
+    }
+}
+
 fn split(text: &str) -> Option<(u64, &str)> {
     let end = text
         .find(|c: char| !c.is_ascii_digit())
@@ -55,5 +87,23 @@ mod tests {
         assert_eq!(parse_size("64KiB"), Some(65_536));
         assert_eq!(parse_size("512"), Some(512));
         assert_eq!(parse_size("1KB"), None);
+    }
+
+    #[test]
+    fn values_are_the_same_however_they_are_written() {
+        let zero = Value::String("0ms".to_owned());
+        assert!(same_value(&zero, "\"0s\""));
+        assert!(!same_value(&zero, "\"1s\""));
+        assert!(!same_value(&Value::String("x".to_owned()), "\"y\""));
+        assert!(same_value(&Value::Boolean(false), "false"));
+        assert!(!same_value(&Value::Boolean(true), "false"));
+        assert!(same_value(&Value::Array(Vec::new()), "[]"));
+    }
+
+    #[test]
+    fn odd_keys_are_quoted() {
+        assert_eq!(shown("a-b_1"), "a-b_1");
+        assert_eq!(shown("a\nb"), "\"a\\nb\"");
+        assert_eq!(shown(""), "\"\"");
     }
 }
