@@ -5,5 +5,6 @@
 
 mod agreement;
 mod cases;
+mod live;
 mod programs;
 mod sockets;

@@ -1,10 +1,6 @@
 //! Hand-off against real sockets: what is a connection of this host's, and what is none.
 
-use std::{
-    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
-    process::Command,
-    thread,
-};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 
 use hafw_common::counters::Counter;
 use hafw_ebpf::fixtures::{
@@ -12,32 +8,9 @@ use hafw_ebpf::fixtures::{
     frames::tcp4,
     world::{CLIENT, OURS, PEER, ROUTER_V3, VIP_LOCAL},
 };
-use hafw_tests::{Kernel, object};
-use nix::sched::{CloneFlags, unshare};
+use hafw_tests::{Kernel, in_namespace, ip, object};
 
 const ACK: u8 = 0x10;
-
-/// Runs a test in a network namespace of its own, which ends with its thread: the look-up of
-/// `BPF_PROG_TEST_RUN` is in the namespace of its caller.
-fn in_namespace(test: impl FnOnce() + Send) {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).expect("a new namespace");
-            for args in [
-                &["link", "set", "lo", "up"][..],
-                &["addr", "add", "10.0.0.4/32", "dev", "lo"],
-                &["addr", "add", "10.0.0.1/32", "dev", "lo"],
-            ] {
-                let status = Command::new("ip").args(args).status().expect("ip starts");
-                assert!(status.success(), "ip {args:?}");
-            }
-            test();
-        });
-        if let Err(panic) = thread.join() {
-            std::panic::resume_unwind(panic);
-        }
-    });
-}
 
 fn handing(kernel: &mut Kernel) {
     let mut world = World::at(kernel.clock());
@@ -49,12 +22,12 @@ fn handing(kernel: &mut Kernel) {
 /// The counter that an ACK from `client` to the VIP's `port` goes to, and the frame after.
 fn acknowledge(kernel: &mut Kernel, client: SocketAddrV4, port: u16) -> (Counter, Vec<u8>) {
     kernel.forget();
-    let ip = tcp4(
+    let segment = tcp4(
         (client.ip().octets(), client.port()),
         (VIP_LOCAL, port),
         ACK,
     );
-    let (_, frame) = kernel.receive(&ip.frame(OURS, CLIENT));
+    let (_, frame) = kernel.receive(&segment.frame(OURS, CLIENT));
     let counters = kernel.observed().counters;
     assert_eq!(counters.len(), 1, "{counters:?}");
     (*counters.keys().next().expect("one"), frame)
@@ -65,6 +38,9 @@ fn acknowledge(kernel: &mut Kernel, client: SocketAddrV4, port: u16) -> (Counter
 fn only_segments_of_no_connection_here_are_handed_on() {
     let object = object::programs();
     in_namespace(|| {
+        // The look-up of BPF_PROG_TEST_RUN is in the namespace of its caller.
+        ip("addr add 10.0.0.4/32 dev lo");
+        ip("addr add 10.0.0.1/32 dev lo");
         let mut kernel = Kernel::load(&object);
         handing(&mut kernel);
         let listener = TcpListener::bind((Ipv4Addr::from(VIP_LOCAL), 0)).expect("bind the VIP");

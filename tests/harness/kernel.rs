@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
-    programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp},
+    programs::{SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, Xdp, XdpMode, tc},
 };
 use bytemuck::Zeroable as _;
 use hafw_common::{
@@ -75,12 +75,7 @@ impl Kernel {
                 .load()
                 .unwrap_or_else(|error| panic!("cannot load {name}: {error}"));
         }
-        let egress: &mut SchedClassifier = ebpf
-            .program_mut("hafw_egress")
-            .expect("the object has it")
-            .try_into()
-            .expect("a classifier");
-        egress
+        egress_mut(&mut ebpf)
             .load()
             .unwrap_or_else(|error| panic!("cannot load hafw_egress: {error}"));
         let tables = Tables::take(&mut ebpf);
@@ -110,6 +105,28 @@ impl Kernel {
             .expect("the object has it")
             .try_into()
             .expect("an XDP program")
+    }
+
+    /// Attaches an XDP program in native mode, until this is dropped.
+    ///
+    /// # Panics
+    /// The kernel refuses it.
+    pub fn attach(&mut self, program: &str, interface: &str) {
+        xdp_mut(&mut self.ebpf, program)
+            .attach(interface, XdpMode::Driver)
+            .unwrap_or_else(|error| panic!("cannot attach {program} to {interface}: {error:?}"));
+    }
+
+    /// Attaches the egress program, until this is dropped.
+    ///
+    /// # Panics
+    /// The kernel refuses it.
+    pub fn attach_egress(&mut self, interface: &str) {
+        // Kernels before 6.6 have no TCX links, but filters, which need the qdisc.
+        let _ = tc::qdisc_add_clsact(interface);
+        egress_mut(&mut self.ebpf)
+            .attach(interface, TcAttachType::Egress)
+            .unwrap_or_else(|error| panic!("cannot attach hafw_egress to {interface}: {error:?}"));
     }
 
     /// Both clocks, as the programs read them.
@@ -254,6 +271,13 @@ fn xdp_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
         .expect("the object has it")
         .try_into()
         .expect("an XDP program")
+}
+
+fn egress_mut(ebpf: &mut Ebpf) -> &mut SchedClassifier {
+    ebpf.program_mut("hafw_egress")
+        .expect("the object has it")
+        .try_into()
+        .expect("a classifier")
 }
 
 impl Tables {
