@@ -6,9 +6,11 @@ use crate::Priority;
 
 /// One thing to do. Actions are taken in their order.
 ///
-/// What the order promises: attracting ends (`Revoke`) before a priority of 0 is advertised,
-/// before a fault is entered and before the router steps down; `Announce` comes only after the
-/// advert that claims the addresses was sent and the lease written.
+/// What the order promises:
+/// - attracting ends (`Revoke`) before a priority of 0 is advertised, before a fault is entered and
+///   before the router steps down, and so does everything that was asked for the lease;
+/// - the lease is written only after the advert that renews it was sent (the engine's part);
+/// - `Announce` comes only after the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send an advert with this priority. With `renew`, and only once it was sent, the lease runs
@@ -102,6 +104,8 @@ pub enum Cause {
     Released,
     /// A router with a higher priority, or an equal one and a higher address.
     HigherPriority,
+    /// The Active was heard after all, before the claim was out.
+    ActiveHeard,
     /// Its lease had run out and another router took over.
     Superseded,
     /// A check of weight 0, or the link.
@@ -121,6 +125,7 @@ impl Cause {
             Self::ActiveDown => "the Active was not heard any more",
             Self::Released => "the Active gave its addresses up",
             Self::HigherPriority => "heard a router that has precedence",
+            Self::ActiveHeard => "the Active was heard after all",
             Self::Superseded => "its lease had run out and another router took over",
             Self::Fault => "a tracked check or the link failed",
             Self::Recovery => "the fault is over",

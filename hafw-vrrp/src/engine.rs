@@ -1,85 +1,47 @@
-//! The engine: several routers and the order in which their world is looked at and changed.
+//! The engine: several routers, and the order in which their world is looked at and changed.
 //!
-//! One round of [`Engine::run`]: drain the events, fire the timers that are due, carry the actions
-//! out; again, until nothing is due. Events are drained before any timer may fire, so that a
-//! thread that was stopped and goes on meets what it missed first. For an advert that renews the
-//! lease the time is read, the events are drained *again*, and only if the router is still Active
-//! the advert is sent, and only if it was sent the lease runs from the time that was read
-//! (invariant 1).
+//! One round of [`Engine::run`]: read the time; drain the events; fire the timers that were due at
+//! that time; carry the actions out. Again, until nothing is due. Because the events are drained
+//! after the time was read and before any timer fires, a thread that was stopped and goes on meets
+//! what it missed first, and no advert that arrived before a timer was due is too late for it.
+//!
+//! For an advert that renews the lease, the time t is read, the events are drained *again*, and only
+//! if the router is still Active the advert is sent, and only if it was sent the lease runs from t
+//! (invariant 1). XDP ends a lease with a time that it reads after it put the advert into the ring:
+//! an advert that this drain did not meet ends the lease later than t, and t does not renew it.
+//!
+//! A drain ends when the ring is empty, or with the first event that is younger than the drain
+//! itself: a flood of adverts does not keep timers from firing.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, time::Duration};
+
+use hafw_common::counters::Counter;
 
 use crate::{
-    Action, Instant, Priority, Revocation, Transition, VirtualRouter,
-    wire::{Advertisement, ParseError},
+    Action, Effects, Event, Instant, Priority, Refusal, VirtualRouter, wire::Advertisement,
 };
 
-/// What XDP handed up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// An advert that passed XDP's checks.
-    Advert {
-        /// When XDP saw it.
-        at: Instant,
-        /// Source address.
-        source: IpAddr,
-        /// Destination address.
-        destination: IpAddr,
-        /// The IP payload.
-        message: Vec<u8>,
-    },
-    /// A foreign ARP claim of one of the router's addresses.
-    Claim {
-        /// When XDP saw it.
-        at: Instant,
-    },
-}
-
-/// An advert that XDP saw and the ring had no room for: the last of its peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Missed {
-    /// When XDP saw it.
-    pub at: Instant,
-    /// Source address.
-    pub source: IpAddr,
-    /// Its priority.
-    pub priority: Priority,
-}
-
-/// The world of the engine. Routers are named by their index.
-pub trait Effects {
-    /// CLOCK_MONOTONIC.
-    fn now(&mut self) -> Instant;
-    /// The oldest event that was not taken yet, of any router.
-    fn next_event(&mut self) -> Option<(usize, Event)>;
-    /// The last advert of each peer of a router, if the ring lost adverts since this was last
-    /// asked.
-    fn missed(&mut self, router: usize) -> Vec<Missed>;
-    /// Sends an advert. False if that failed.
-    fn send(&mut self, router: usize, advert: &Advertisement) -> bool;
-    /// Writes the lease: renewed at `t`, attracting before `attract_until`.
-    fn renew(&mut self, router: usize, t: Instant, attract_until: Instant, priority: Priority);
-    /// Ends attracting, at once.
-    fn revoke(&mut self, router: usize, revocation: Revocation, now: Instant);
-    /// Sends gratuitous ARP for each address.
-    fn announce(&mut self, router: usize, now: Instant);
-    /// Tells of a change of state.
-    fn transition(&mut self, router: usize, transition: Transition, now: Instant);
-    /// Tells of an advert that XDP let pass and the parser did not: a defect in one of them.
-    fn refused(&mut self, router: usize, error: ParseError);
-}
+/// More than XDP takes from an advert's arrival time to the ring, or to counting that it had no room.
+const XDP_RUN_TIME: Duration = Duration::from_millis(1);
 
 /// Several virtual routers.
 #[derive(Clone, Debug)]
 pub struct Engine {
     routers: Vec<VirtualRouter>,
+    /// When the last drain began: what arrived before was met by then.
+    drained_at: Instant,
+    refused: BTreeMap<(usize, Counter), u64>,
 }
 
 impl Engine {
     /// Over routers in Initialize.
     #[must_use]
     pub fn new(routers: Vec<VirtualRouter>) -> Self {
-        Self { routers }
+        Self {
+            routers,
+            drained_at: Instant::from_nanos(0),
+            refused: BTreeMap::new(),
+        }
     }
 
     /// The routers.
@@ -88,11 +50,18 @@ impl Engine {
         &self.routers
     }
 
-    /// Does all that is due, and returns when the next is.
+    /// How many adverts of XDP's were refused here, by router and reason.
+    #[must_use]
+    pub fn refused(&self) -> &BTreeMap<(usize, Counter), u64> {
+        &self.refused
+    }
+
+    /// Does all that is due, and returns when the next is. To be called then, and whenever there may
+    /// be events. Spurious calls do nothing.
     pub fn run(&mut self, effects: &mut impl Effects) -> Option<Instant> {
         loop {
-            self.drain(effects);
             let now = effects.now();
+            self.drain(now, effects);
             for router in &mut self.routers {
                 router.handle_timeout(now);
             }
@@ -113,7 +82,8 @@ impl Engine {
         self.tell(router, effects, VirtualRouter::startup);
     }
 
-    /// See [`VirtualRouter::adopt`].
+    /// See [`VirtualRouter::adopt`]. Unlike with the other commands, events that wait are not
+    /// drained before: the former controller did not meet them, so that this router must.
     pub fn adopt(
         &mut self,
         router: usize,
@@ -121,7 +91,11 @@ impl Engine {
         priority: Priority,
         effects: &mut impl Effects,
     ) {
-        self.tell(router, effects, |r, now| r.adopt(now, lease_ends, priority));
+        let now = effects.now();
+        if let Some(router) = self.routers.get_mut(router) {
+            router.adopt(now, lease_ends, priority);
+        }
+        self.carry_out(effects);
     }
 
     /// See [`VirtualRouter::set_priority`].
@@ -154,41 +128,59 @@ impl Engine {
         effects: &mut impl Effects,
         what: impl FnOnce(&mut VirtualRouter, Instant),
     ) {
-        self.drain(effects);
         let now = effects.now();
+        self.drain(now, effects);
         if let Some(router) = self.routers.get_mut(router) {
             what(router, now);
         }
         self.carry_out(effects);
     }
 
-    fn drain(&mut self, effects: &mut impl Effects) {
+    /// Meets everything that had arrived at `now`.
+    fn drain(&mut self, now: Instant, effects: &mut impl Effects) {
         while let Some((index, event)) = effects.next_event() {
-            let Some(router) = self.routers.get_mut(index) else {
-                continue;
-            };
-            match event {
-                Event::Advert {
-                    at,
-                    source,
-                    destination,
-                    message,
-                } => match Advertisement::parse(&message, source, destination) {
-                    Ok(advert) => router.handle_advertisement(at, source, &advert),
-                    Err(error) => effects.refused(index, error),
-                },
-                Event::Claim { at } => router.handle_claim(at),
+            let at = event.at();
+            self.meet(index, event, effects);
+            if at > now {
+                break;
             }
         }
         for (index, router) in self.routers.iter_mut().enumerate() {
-            for Missed {
+            let mut missed = effects.missed(index);
+            // The last advert of a peer that fell silent long ago was met then. One that is met
+            // twice changes nothing.
+            missed.retain(|missed| missed.at + XDP_RUN_TIME > self.drained_at);
+            missed.sort_by_key(|missed| missed.at);
+            for missed in missed {
+                router.handle_missed(missed.at, missed.source, missed.priority);
+            }
+        }
+        self.drained_at = now;
+    }
+
+    fn meet(&mut self, index: usize, event: Event, effects: &mut impl Effects) {
+        let Some(router) = self.routers.get_mut(index) else {
+            return;
+        };
+        match event {
+            Event::Advert {
                 at,
                 source,
-                priority,
-            } in effects.missed(index)
-            {
-                router.handle_missed(at, source, priority);
+                destination,
+                message,
+            } => {
+                let advert = Advertisement::parse(&message, source, destination)
+                    .map_err(Refusal::from)
+                    .and_then(|advert| router.config().check(source, &advert).map(|()| advert));
+                match advert {
+                    Ok(advert) => router.handle_advertisement(at, source, &advert),
+                    Err(refusal) => {
+                        *self.refused.entry((index, refusal.counter())).or_default() += 1;
+                        effects.refused(index, refusal);
+                    }
+                }
             }
+            Event::Claim { at } => router.handle_claim(at),
         }
     }
 
@@ -208,12 +200,7 @@ impl Engine {
                     let now = effects.now();
                     effects.revoke(index, revocation, now);
                 }
-                Action::Announce => {
-                    let now = effects.now();
-                    if self.routers[index].is_leased(now) {
-                        effects.announce(index, now);
-                    }
-                }
+                Action::Announce => self.announce(index, effects),
                 Action::Transition(transition) => {
                     let now = effects.now();
                     effects.transition(index, transition, now);
@@ -224,17 +211,27 @@ impl Engine {
 
     fn renew(&mut self, index: usize, effects: &mut impl Effects) {
         let t = effects.now();
-        self.drain(effects);
-        let router = &self.routers[index];
+        self.drain(t, effects);
+        let router = &mut self.routers[index];
         if !router.is_active() {
             return;
         }
         let priority = router.priority();
         let attract_until = t + router.lease_length();
-        let advert = router.advertisement(priority);
-        if effects.send(index, &advert) {
+        if effects.send(index, &router.advertisement(priority)) {
             effects.renew(index, t, attract_until, priority);
-            self.routers[index].advert_sent(t);
+            router.advert_sent(t);
+        } else {
+            router.advert_failed(t);
+        }
+    }
+
+    /// After conceding nothing is announced: whoever was heard by now is met first.
+    fn announce(&mut self, index: usize, effects: &mut impl Effects) {
+        let now = effects.now();
+        self.drain(now, effects);
+        if self.routers[index].is_leased(now) {
+            effects.announce(index, now);
         }
     }
 

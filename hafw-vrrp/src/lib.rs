@@ -9,14 +9,20 @@
 
 mod action;
 mod announce;
+mod config;
+mod effects;
 mod engine;
 mod lease;
+mod refusal;
 mod router;
 mod types;
 pub mod wire;
 
 pub use action::{Action, Cause, Revocation, StateKind, Transition};
-pub use engine::{Effects, Engine, Event, Missed};
+pub use config::RouterConfig;
+pub use effects::{Effects, Event, Missed};
+pub use engine::Engine;
 pub use lease::lease_length;
-pub use router::{ActivePeer, RouterConfig, State, VirtualRouter};
+pub use refusal::Refusal;
+pub use router::{ActivePeer, State, VirtualRouter};
 pub use types::{Auth, ChecksumForm, Instant, Interval, Priority, Version, Vrid};

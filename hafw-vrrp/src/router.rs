@@ -1,106 +1,39 @@
-//! The state machine of one virtual router.
+//! The state machine of one virtual router: its life, its timers and what is known of it. What an
+//! advert does to it is in [`receive`].
 
-use std::{collections::VecDeque, net::IpAddr, time::Duration};
+mod receive;
+mod state;
 
-use hafw_common::lease::wins;
+use std::{collections::VecDeque, time::Duration};
 
+pub use self::state::{ActivePeer, State};
 use crate::{
-    Action, Auth, Cause, ChecksumForm, Instant, Interval, Priority, Revocation, StateKind,
-    Transition, Version, Vrid, announce::Schedule, lease_length, wire::Advertisement,
+    Action, Cause, Instant, Interval, Priority, Revocation, RouterConfig, StateKind, Transition,
+    announce::Announcements, wire::Advertisement,
 };
-
-/// What a virtual router is configured with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouterConfig {
-    /// Virtual router id.
-    pub vrid: Vrid,
-    /// Version that is spoken and heard.
-    pub version: Version,
-    /// Priority before tracking.
-    pub priority: Priority,
-    /// Advertisement_Interval.
-    pub interval: Interval,
-    /// n in Active_Down_Interval = n·A + Skew_Time; the RFCs' is 3.
-    pub down_timer_adverts: u8,
-    /// Preempt_Mode.
-    pub preempt: bool,
-    /// Where adverts leave from: the interface's primary address.
-    pub source: IpAddr,
-    /// The virtual addresses.
-    pub addresses: Vec<IpAddr>,
-    /// Version 2's authentication.
-    pub auth: Auth,
-    /// What a version 3 checksum over IPv4 covers when sending.
-    pub checksum: ChecksumForm,
-    /// How long what still arrives is served after stepping down.
-    pub grace: Duration,
-}
-
-/// The state, with the timers that live in it.
-///
-/// ```text
-///                       startup                    Active_Down_Timer
-///  Initialize ──────────────────────────> Backup ───────────────────> Active
-///    ^   ^                                  ^ ^                        │ │ │
-///    │   └── shutdown ──────────────────────┤ └── winning advert, ─────┘ │ │
-///    │                                      │     or superseded          │ │
-///    └── shutdown (advert of priority 0) ───┼────────────────────────────┘ │
-///                        recover            │                              │
-///  Fault ───────────────────────────────────┘                              │
-///    ^                                                                     │
-///    └── fault (advert of priority 0) ─────────────────────────────────────┘
-/// ```
-/// Startup of an owner (priority 255) goes to Active at once (RFC 9568 §6.4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// §6.4.1.
-    Initialize,
-    /// §6.4.2.
-    Backup {
-        /// Active_Down_Timer: when it fires, this router takes over.
-        active_down_timer: Instant,
-        /// Active_Adver_Interval, learnt from the Active.
-        active_adver_interval: Interval,
-        /// The timer was shortened by an advert of priority 0.
-        released: bool,
-    },
-    /// §6.4.3.
-    Active {
-        /// Adver_Timer: when it fires, the next advert is due.
-        adver_timer: Instant,
-    },
-    /// See [`StateKind::Fault`].
-    Fault,
-}
-
-impl State {
-    /// Without the timers.
-    #[must_use]
-    pub const fn kind(self) -> StateKind {
-        match self {
-            Self::Initialize => StateKind::Initialize,
-            Self::Backup { .. } => StateKind::Backup,
-            Self::Active { .. } => StateKind::Active,
-            Self::Fault => StateKind::Fault,
-        }
-    }
-}
-
-/// The other router that was last heard as Active.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ActivePeer {
-    /// Source of its adverts.
-    pub source: IpAddr,
-    /// Its priority.
-    pub priority: Priority,
-    /// When it was heard.
-    pub at: Instant,
-}
 
 /// One virtual router.
 ///
-/// Every input carries its time; outputs are taken with [`Self::poll_action`] until there are none,
-/// and [`Self::poll_timeout`] is asked again after any input.
+/// ```text
+///                     Active_Down_Timer fires; the claim is sent, the lease written
+///             ┌────────────────────────────────────────────────────────────────────┐
+///             │                                                                    v
+///  startup ┌────────┐  winning advert [revoke, last advert]; superseded [revoke] ┌────────┐
+///     ┌───>│ Backup │<───────────────────────────────────────────────────────────│ Active │
+///     │    └────────┘  the Active is heard before the claim is out               └────────┘
+///     │      │ │  ^ recover                                                       ^ │  │
+/// ┌────────────┐ │  └────────┐                            startup of an owner,     │ │  │
+/// │ Initialize │ └─────> ┌───────┐                        adopt ──────────────────┘ │  │
+/// └────────────┘  fault  │ Fault │<─────────────────────────────────────────────────┘  │
+///   ^    ^               └───────┘    fault [revoke, advert of priority 0]             │
+///   │    └─── shutdown ──────┘                                                         │
+///   └──────────────────────────────── shutdown [revoke, advert of priority 0] ─────────┘
+/// ```
+/// (`shutdown` of a Backup leads to Initialize, too.)
+///
+/// Every input carries its time. Outputs are taken with [`Self::poll_action`] until there are none,
+/// and carried out in their order. [`Self::poll_timeout`] is asked again after any input.
+/// [`crate::Engine`] does this.
 #[derive(Clone, Debug)]
 pub struct VirtualRouter {
     config: RouterConfig,
@@ -108,8 +41,13 @@ pub struct VirtualRouter {
     state: State,
     since: Instant,
     transitions: u64,
-    leased_until: Option<Instant>,
-    announcements: Option<Schedule>,
+    /// Something that forbids owning the addresses is wrong.
+    faulty: bool,
+    announcements: Announcements,
+    /// When an advert out of turn was last sent.
+    answered_at: Option<Instant>,
+    /// When sending failed, until it succeeds.
+    failed_at: Option<Instant>,
     peer: Option<ActivePeer>,
     actions: VecDeque<Action>,
 }
@@ -124,27 +62,44 @@ impl VirtualRouter {
             state: State::Initialize,
             since: Instant::from_nanos(0),
             transitions: 0,
-            leased_until: None,
-            announcements: None,
+            faulty: false,
+            announcements: Announcements::new(),
+            answered_at: None,
+            failed_at: None,
             peer: None,
             actions: VecDeque::new(),
         }
     }
 
-    /// Takes part from now on: as Backup, or as Active if it is the owner (RFC 9568 §6.4.1).
+    /// Takes part from now on: as Backup, as Active if it is the owner (RFC 9568 §6.4.1), or in
+    /// Fault if one was reported. Only in Initialize.
     pub fn startup(&mut self, now: Instant) {
         if self.state == State::Initialize {
             self.begin(now, Cause::Startup);
         }
     }
 
-    /// Goes on as Active with a lease that a former controller left, and that ends at
-    /// `lease_ends`. The next advert is due at once.
+    /// Goes on as Active with a lease that a former controller left, that ends at `lease_ends` and
+    /// was advertised with `priority`. The next advert is due at once. A lease that has ended is
+    /// none: then it starts as any other. Only in Initialize.
     pub fn adopt(&mut self, now: Instant, lease_ends: Instant, priority: Priority) {
-        self.priority = priority;
-        self.leased_until = Some(lease_ends);
-        self.announcements = Some(Schedule::resumed(now, self.config.grace));
-        self.enter(now, State::Active { adver_timer: now }, Cause::Adopted);
+        if self.state != State::Initialize {
+            return;
+        }
+        self.set_priority(priority);
+        if lease_ends <= now {
+            return self.begin(now, Cause::Startup);
+        }
+        self.announcements.resume(now, self.config.grace);
+        let state = State::Active {
+            adver_timer: now,
+            answer_timer: None,
+            leased_until: Some(lease_ends),
+        };
+        self.enter(now, state, Cause::Adopted);
+        if self.faulty {
+            self.fault(now);
+        }
     }
 
     /// Gives the addresses up, in order.
@@ -158,8 +113,10 @@ impl VirtualRouter {
         self.enter(now, State::Initialize, Cause::Shutdown);
     }
 
-    /// A check of weight 0 failed, or the link is gone.
+    /// A check of weight 0 failed, or the link is gone: the addresses must not be owned. Before
+    /// startup, the fault is kept for then.
     pub fn fault(&mut self, now: Instant) {
+        self.faulty = true;
         match self.state {
             State::Fault | State::Initialize => {}
             State::Active { .. } => {
@@ -175,39 +132,29 @@ impl VirtualRouter {
 
     /// The fault is over.
     pub fn recover(&mut self, now: Instant) {
+        self.faulty = false;
         if self.state == State::Fault {
             self.begin(now, Cause::Recovery);
         }
     }
 
-    /// The priority after tracking. It is what the next advert carries.
+    /// The priority after tracking. It is what the next advert carries. Priority 0 says something
+    /// else and is taken as 1.
     pub fn set_priority(&mut self, priority: Priority) {
-        self.priority = priority;
-    }
-
-    /// A valid advert for this router arrived at `at`, from another one.
-    pub fn handle_advertisement(&mut self, at: Instant, source: IpAddr, advert: &Advertisement) {
-        self.heard(at, source, advert.priority, Some(advert.interval));
-    }
-
-    /// An advert arrived of which only this much is known: the ring had no room for it.
-    pub fn handle_missed(&mut self, at: Instant, source: IpAddr, priority: Priority) {
-        self.heard(at, source, priority, None);
+        self.priority = priority.max(Priority::LOWEST);
     }
 
     /// Another station claimed one of the addresses in ARP.
     pub fn handle_claim(&mut self, at: Instant) {
-        let leased = self.is_leased(at);
-        if let Some(announcements) = &mut self.announcements
-            && leased
-        {
-            announcements.met_peer(at, self.config.grace);
+        if self.is_active() {
+            self.announcements.met_peer(at, self.config.grace);
         }
     }
 
     /// Time has come to `now`. Spurious calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.state {
+            // RFC 9568 §6.4.2: the Active_Down_Timer fires.
             State::Backup {
                 active_down_timer,
                 released,
@@ -220,17 +167,22 @@ impl VirtualRouter {
                 };
                 self.become_active(now, cause);
             }
-            State::Active { adver_timer } => {
-                if now >= adver_timer {
-                    self.advertise(now, adver_timer);
+            State::Active {
+                adver_timer,
+                answer_timer,
+                leased_until,
+            } => {
+                let answers = answer_timer.is_some_and(|due| now >= due);
+                if answers {
+                    self.answered_at = Some(now);
                 }
-                let leased = self.is_leased(now);
-                if let Some(announcements) = &mut self.announcements
-                    && leased
-                    && announcements.due().is_some_and(|due| now >= due)
-                {
-                    announcements.made(now);
-                    self.actions.push_back(Action::Announce);
+                // RFC 9568 §6.4.3: the Adver_Timer fires. An answer restarts it, too.
+                if answers || now >= adver_timer {
+                    let due = if answers { now } else { adver_timer };
+                    self.advertise(now, due, leased_until);
+                }
+                if self.announcements.due().is_some_and(|due| now >= due) {
+                    self.announce(now);
                 }
             }
             State::Backup { .. } | State::Initialize | State::Fault => {}
@@ -240,15 +192,19 @@ impl VirtualRouter {
     /// The advert that an [`Action::Advertise`] with `renew` asked for was sent, and the lease is
     /// written from `t` on.
     pub fn advert_sent(&mut self, t: Instant) {
-        if !self.is_active() {
-            return;
+        self.failed_at = None;
+        let until = t + self.config.lease_length();
+        if let State::Active { leased_until, .. } = &mut self.state {
+            *leased_until = Some(until);
+            self.announcements.leased(t);
         }
-        let first = self.leased_until.is_none();
-        self.leased_until = Some(t + self.lease_length());
-        if let Some(announcements) = &mut self.announcements
-            && first
-        {
-            announcements.hurry(t);
+    }
+
+    /// That advert could not be sent. The lease, if there is one, runs out unless the next can.
+    pub fn advert_failed(&mut self, now: Instant) {
+        self.failed_at = Some(now);
+        if let State::Active { leased_until, .. } = &mut self.state {
+            leased_until.get_or_insert(now);
         }
     }
 
@@ -260,12 +216,14 @@ impl VirtualRouter {
             State::Backup {
                 active_down_timer, ..
             } => Some(active_down_timer),
-            State::Active { adver_timer } => {
-                // Nothing is announced without a lease, so nothing is waited for.
-                let leased = self.leased_until.is_some_and(|until| until > adver_timer);
-                let announcement = self.announcements.and_then(|a| a.due()).filter(|_| leased);
-                Some(announcement.map_or(adver_timer, |due| due.min(adver_timer)))
-            }
+            State::Active {
+                adver_timer,
+                answer_timer,
+                ..
+            } => [Some(adver_timer), answer_timer, self.announcements.due()]
+                .into_iter()
+                .flatten()
+                .min(),
         }
     }
 
@@ -278,20 +236,13 @@ impl VirtualRouter {
     /// The advert with this priority.
     #[must_use]
     pub fn advertisement(&self, priority: Priority) -> Advertisement {
-        Advertisement {
-            version: self.config.version,
-            vrid: self.config.vrid,
-            priority,
-            interval: self.config.interval,
-            auth: self.config.auth,
-            addresses: self.config.addresses.clone(),
-        }
+        self.config.advertisement(priority)
     }
 
     /// L of invariant 1.
     #[must_use]
     pub fn lease_length(&self) -> Duration {
-        lease_length(self.config.interval, self.config.down_timer_adverts)
+        self.config.lease_length()
     }
 
     /// The configuration.
@@ -315,7 +266,10 @@ impl VirtualRouter {
     /// Whether it is Active and its lease, as far as this side knows, runs at `at`.
     #[must_use]
     pub fn is_leased(&self, at: Instant) -> bool {
-        self.is_active() && self.leased_until.is_some_and(|until| at < until)
+        match self.state {
+            State::Active { leased_until, .. } => leased_until.is_some_and(|until| at < until),
+            State::Initialize | State::Backup { .. } | State::Fault => false,
+        }
     }
 
     /// In this state since.
@@ -342,124 +296,23 @@ impl VirtualRouter {
         self.peer
     }
 
-    /// Skew_Time for the given Active_Adver_Interval: version 2's is a fraction of a second
-    /// (RFC 3768 §6.1), version 3's one of the interval (RFC 9568 §6.1).
+    /// Skew_Time with the effective priority.
     #[must_use]
     pub fn skew_time(&self, active_adver_interval: Interval) -> Duration {
-        let base = match self.config.version {
-            Version::V2 => Duration::from_secs(1),
-            Version::V3 => active_adver_interval.as_duration(),
-        };
-        base * u32::from(256 - u16::from(self.priority.get())) / 256
+        self.config.skew_time(self.priority, active_adver_interval)
     }
 
-    /// Active_Down_Interval for the given Active_Adver_Interval.
+    /// Active_Down_Interval with the effective priority.
     #[must_use]
     pub fn active_down_interval(&self, active_adver_interval: Interval) -> Duration {
-        active_adver_interval.as_duration() * u32::from(self.config.down_timer_adverts)
-            + self.skew_time(active_adver_interval)
-    }
-
-    fn heard(
-        &mut self,
-        at: Instant,
-        source: IpAddr,
-        priority: Priority,
-        interval: Option<Interval>,
-    ) {
-        self.peer = Some(ActivePeer {
-            source,
-            priority,
-            at,
-        });
-        if self.is_active() && !self.is_leased(at) {
-            // Somebody took over while our lease had run out: no fight. What follows treats the
-            // advert as a Backup does.
-            self.revoke(Revocation::Superseded {
-                grace: self.config.grace,
-            });
-            self.become_backup(at, self.config.interval, Cause::Superseded);
-        }
-        match self.state {
-            State::Initialize | State::Fault => {}
-            State::Backup {
-                active_adver_interval,
-                ..
-            } => {
-                self.heard_as_backup(at, priority, interval, active_adver_interval);
-            }
-            State::Active { .. } => self.heard_as_active(at, source, priority, interval),
-        }
-    }
-
-    /// RFC 9568 §6.4.2 (400)-(475).
-    fn heard_as_backup(
-        &mut self,
-        at: Instant,
-        priority: Priority,
-        interval: Option<Interval>,
-        known: Interval,
-    ) {
-        if priority == Priority::RELEASE {
-            self.state = State::Backup {
-                active_down_timer: at + self.skew_time(known),
-                active_adver_interval: known,
-                released: true,
-            };
-        } else if !self.config.preempt || priority >= self.priority {
-            let learnt = self.learn(interval, known);
-            self.state = State::Backup {
-                active_down_timer: at + self.active_down_interval(learnt),
-                active_adver_interval: learnt,
-                released: false,
-            };
-        }
-        // A lower one is discarded and the timer left alone: it runs out, and we take over.
-    }
-
-    /// RFC 9568 §6.4.3 (700)-(760).
-    fn heard_as_active(
-        &mut self,
-        at: Instant,
-        source: IpAddr,
-        priority: Priority,
-        interval: Option<Interval>,
-    ) {
-        let own = self.config.source;
-        if priority == Priority::RELEASE {
-            self.advertise(at, at);
-        } else if wins(
-            priority.get(),
-            &octets(source),
-            self.priority.get(),
-            &octets(own),
-        ) {
-            self.revoke(Revocation::Orderly {
-                grace: self.config.grace,
-            });
-            // A last word: the winner learns that neighbours may hold our MAC, and announces.
-            self.say(self.priority);
-            let learnt = self.learn(interval, self.config.interval);
-            self.become_backup(at, learnt, Cause::HigherPriority);
-        } else {
-            // RFC 9568 §6.4.3 (755): answer a lower one at once. It may have attracted neighbours.
-            if let Some(announcements) = &mut self.announcements {
-                announcements.met_peer(at, self.config.grace);
-            }
-            self.advertise(at, at);
-        }
-    }
-
-    /// Version 3 learns the Active's interval; version 2's equals ours, or the advert was refused.
-    fn learn(&self, heard: Option<Interval>, known: Interval) -> Interval {
-        match self.config.version {
-            Version::V2 => known,
-            Version::V3 => heard.unwrap_or(known),
-        }
+        self.config
+            .active_down_interval(self.priority, active_adver_interval)
     }
 
     fn begin(&mut self, now: Instant, cause: Cause) {
-        if self.priority == Priority::OWNER {
+        if self.faulty {
+            self.enter(now, State::Fault, Cause::Fault);
+        } else if self.priority == Priority::OWNER {
             self.become_active(now, cause);
         } else {
             self.become_backup(now, self.config.interval, cause);
@@ -468,10 +321,14 @@ impl VirtualRouter {
 
     /// The claim goes out first; the announcement waits for the lease, see [`Self::advert_sent`].
     fn become_active(&mut self, now: Instant, cause: Cause) {
-        self.leased_until = None;
-        self.announcements = Some(Schedule::new(now, self.config.grace));
-        self.enter(now, State::Active { adver_timer: now }, cause);
-        self.advertise(now, now);
+        self.announcements.begin(now, self.config.grace);
+        let state = State::Active {
+            adver_timer: now,
+            answer_timer: None,
+            leased_until: None,
+        };
+        self.enter(now, state, cause);
+        self.advertise(now, now, None);
     }
 
     fn become_backup(&mut self, at: Instant, active_adver_interval: Interval, cause: Cause) {
@@ -487,8 +344,7 @@ impl VirtualRouter {
         let (from, to) = (self.state.kind(), state.kind());
         self.state = state;
         if to != StateKind::Active {
-            self.leased_until = None;
-            self.announcements = None;
+            self.announcements.end();
         }
         if from != to {
             self.since = now;
@@ -498,17 +354,30 @@ impl VirtualRouter {
         }
     }
 
-    /// The next advert, and the one after it: an interval after it was due, so that lateness does
-    /// not add up, or after now where more than an interval was missed.
-    fn advertise(&mut self, now: Instant, due: Instant) {
+    /// One advert now, the next an interval after this one was due, so that lateness does not add
+    /// up, or after now where more than an interval was missed. It answers whoever was heard.
+    fn advertise(&mut self, now: Instant, due: Instant, leased_until: Option<Instant>) {
         let interval = self.config.interval.as_duration();
         let next = due + interval;
-        let adver_timer = if next > now { next } else { now + interval };
-        self.state = State::Active { adver_timer };
-        self.actions.push_back(Action::Advertise {
+        self.state = State::Active {
+            adver_timer: if next > now { next } else { now + interval },
+            answer_timer: None,
+            leased_until,
+        };
+        let advert = Action::Advertise {
             priority: self.priority,
             renew: true,
-        });
+        };
+        self.actions.push_back(advert);
+    }
+
+    fn announce(&mut self, now: Instant) {
+        if self.is_leased(now) {
+            self.announcements.made(now);
+            self.actions.push_back(Action::Announce);
+        } else {
+            self.announcements.without_lease();
+        }
     }
 
     fn say(&mut self, priority: Priority) {
@@ -519,21 +388,16 @@ impl VirtualRouter {
     }
 
     fn revoke(&mut self, revocation: Revocation) {
-        // What was queued for the lease that ends now is void.
-        self.actions.retain(|action| {
-            !matches!(
-                action,
-                Action::Announce | Action::Advertise { renew: true, .. }
-            )
-        });
-        self.leased_until = None;
+        self.void_lease_actions();
         self.actions.push_back(Action::Revoke(revocation));
     }
-}
 
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(a) => a.to_ipv6_mapped().octets(),
-        IpAddr::V6(a) => a.octets(),
+    /// What was queued for a lease that is given up is void.
+    fn void_lease_actions(&mut self) {
+        self.actions.retain(|action| match action {
+            Action::Advertise { renew, .. } => !renew,
+            Action::Announce => false,
+            Action::Revoke(_) | Action::Transition(_) => true,
+        });
     }
 }

@@ -89,6 +89,8 @@ impl Priority {
     pub const OWNER: Self = Self(255);
     /// The Active gives the addresses up.
     pub const RELEASE: Self = Self(0);
+    /// The lowest that claims the addresses.
+    pub const LOWEST: Self = Self(1);
     /// Of a router that was told none.
     pub const DEFAULT: Self = Self(100);
 

@@ -1,0 +1,187 @@
+//! What an advert of another router does: RFC 9568 §6.4.2 and §6.4.3 (RFC 3768 the same, but for
+//! learning the interval and for answering), and what the lease adds to that.
+
+use std::{net::IpAddr, time::Duration};
+
+use hafw_common::lease::wins;
+
+use super::{ActivePeer, State, VirtualRouter};
+use crate::{Cause, Instant, Interval, Priority, Revocation, Version, wire::Advertisement};
+
+/// The least time between two answers: the shortest interval that VRRP can express. Keeps a flood
+/// of lower adverts from making us send one.
+const ANSWER_GAP: Duration = Duration::from_millis(10);
+/// How long a router that could not send leaves an Active of lower priority alone. Without it, a
+/// node whose adverts do not leave would claim the addresses, be superseded and claim again with
+/// each Active_Down_Interval.
+const MUTE: Duration = Duration::from_secs(10);
+
+/// An advert, as far as it is known.
+#[derive(Clone, Copy)]
+struct Heard {
+    at: Instant,
+    source: IpAddr,
+    priority: Priority,
+    interval: Option<Interval>,
+    /// A later advert was met before this one.
+    late: bool,
+}
+
+impl VirtualRouter {
+    /// An advert that passed [`crate::RouterConfig::check`] arrived at `at`.
+    pub fn handle_advertisement(&mut self, at: Instant, source: IpAddr, advert: &Advertisement) {
+        self.heard(at, source, advert.priority, Some(advert.interval));
+    }
+
+    /// An advert arrived of which only this much is known: the ring had no room for it.
+    pub fn handle_missed(&mut self, at: Instant, source: IpAddr, priority: Priority) {
+        self.heard(at, source, priority, None);
+    }
+
+    fn heard(
+        &mut self,
+        at: Instant,
+        source: IpAddr,
+        priority: Priority,
+        interval: Option<Interval>,
+    ) {
+        let heard = Heard {
+            at,
+            source,
+            priority,
+            interval,
+            late: self.peer.is_some_and(|peer| at < peer.at),
+        };
+        if !heard.late {
+            self.peer = Some(ActivePeer {
+                source,
+                priority,
+                at,
+            });
+        }
+        match self.state {
+            State::Initialize | State::Fault => {}
+            State::Backup { .. } => self.heard_as_backup(&heard),
+            State::Active {
+                leased_until: None, ..
+            } => self.heard_before_the_claim(&heard),
+            State::Active {
+                leased_until: Some(until),
+                ..
+            } if at >= until => {
+                // Somebody took over while our lease had run out: no fight. From here on this is a
+                // Backup, and treats the advert as one.
+                self.revoke(Revocation::Superseded {
+                    grace: self.config.grace,
+                });
+                self.become_backup(at, self.config.interval, Cause::Superseded);
+                self.heard_as_backup(&heard);
+            }
+            State::Active { .. } => self.heard_as_active(&heard),
+        }
+    }
+
+    /// RFC 9568 §6.4.2.
+    fn heard_as_backup(&mut self, heard: &Heard) {
+        let State::Backup {
+            active_down_timer,
+            active_adver_interval,
+            ..
+        } = self.state
+        else {
+            return;
+        };
+        if heard.priority == Priority::RELEASE {
+            // The Active gives the addresses up: take over after Skew_Time. Not if another router
+            // was heard since.
+            if !heard.late {
+                self.state = State::Backup {
+                    active_down_timer: heard.at + self.skew_time(active_adver_interval),
+                    active_adver_interval,
+                    released: true,
+                };
+            }
+        } else if self.yields_to(heard) {
+            // The Active is there: learn its interval and wait a whole Active_Down_Interval.
+            let learnt = self.learn(heard.interval, active_adver_interval);
+            let timer = heard.at + self.active_down_interval(learnt);
+            self.state = State::Backup {
+                active_down_timer: if heard.late {
+                    timer.max(active_down_timer)
+                } else {
+                    timer
+                },
+                active_adver_interval: learnt,
+                released: false,
+            };
+        }
+        // A lower one is discarded. The timer is left alone: it runs out, and we take over.
+    }
+
+    /// The timer has fired, and the claim is not out. It is a Backup still: whatever would have
+    /// restarted the timer does so.
+    fn heard_before_the_claim(&mut self, heard: &Heard) {
+        if heard.priority != Priority::RELEASE && self.yields_to(heard) {
+            let learnt = self.learn(heard.interval, self.config.interval);
+            self.void_lease_actions();
+            self.become_backup(heard.at, learnt, Cause::ActiveHeard);
+        }
+    }
+
+    /// RFC 9568 §6.4.3.
+    fn heard_as_active(&mut self, heard: &Heard) {
+        let beaten = wins(
+            heard.priority.get(),
+            &octets(heard.source),
+            self.priority.get(),
+            &octets(self.config.source),
+        );
+        if beaten {
+            self.revoke(Revocation::Orderly {
+                grace: self.config.grace,
+            });
+            // A last word: the winner learns that neighbours may hold our MAC, and announces.
+            self.say(self.priority);
+            let learnt = self.learn(heard.interval, self.config.interval);
+            self.become_backup(heard.at, learnt, Cause::HigherPriority);
+        } else {
+            // Of priority 0 or lower: answer with an advert at once (for a lower one so since RFC
+            // 9568). Either may have attracted neighbours: announce, too.
+            self.announcements.met_peer(heard.at, self.config.grace);
+            self.answer(heard.at);
+        }
+    }
+
+    fn answer(&mut self, at: Instant) {
+        let soonest = self
+            .answered_at
+            .map_or(at, |last| at.max(last + ANSWER_GAP));
+        if let State::Active { answer_timer, .. } = &mut self.state {
+            answer_timer.get_or_insert(soonest);
+        }
+    }
+
+    /// Whether a Backup lets the sender be Active: by priority, where the address does not matter,
+    /// or because it does not preempt.
+    fn yields_to(&self, heard: &Heard) -> bool {
+        let preempts = self.config.preempt || self.priority == Priority::OWNER;
+        let mute = self.failed_at.is_some_and(|at| heard.at < at + MUTE);
+        heard.priority >= self.priority || !preempts || mute
+    }
+
+    /// Version 3 learns the Active's interval; version 2's equals ours, or the advert was refused.
+    fn learn(&self, heard: Option<Interval>, known: Interval) -> Interval {
+        match self.config.version {
+            Version::V2 => known,
+            Version::V3 => heard.unwrap_or(known),
+        }
+    }
+}
+
+/// As [`wins`] takes addresses.
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(a) => a.to_ipv6_mapped().octets(),
+        IpAddr::V6(a) => a.octets(),
+    }
+}
