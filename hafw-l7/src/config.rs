@@ -43,6 +43,13 @@ pub fn load(path: &Path) -> Result<ProxyConfig, Problems> {
     }
 }
 
+/// Where each `[[server]]` listens. What is wrong with that [`ProxyConfig::read`] notes.
+#[must_use]
+pub fn listeners(document: &Document) -> Vec<Located<SocketAddr>> {
+    let servers = document.root().tables("server", "server");
+    servers.iter().filter_map(read_listen).flatten().collect()
+}
+
 impl ProxyConfig {
     /// Reads the proxy's sections. What is wrong is noted in the document, and the result is of use
     /// only if nothing was.

@@ -217,6 +217,9 @@ impl HeaderPlan {
         }
         let template = Template::new(value)
             .map_err(|error: TemplateError| format!("value of {name}: {error}"))?;
+        if template.is_empty() && name.eq_ignore_ascii_case("host") {
+            return Err("Host cannot be removed: a request needs one".to_owned());
+        }
         Ok(Self {
             name: name.as_bytes().into(),
             value: template,
@@ -393,6 +396,7 @@ mod tests {
             ("X Y", "a"),
             ("", "a"),
             ("X", "$nothing"),
+            ("host", ""),
         ] {
             let error = set_header(name, value).unwrap_err();
             assert_eq!(

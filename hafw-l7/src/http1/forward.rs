@@ -63,11 +63,7 @@ pub fn request(head: &RequestHead<'_, '_>, server: &ServerPlan, ends: &Ends, out
         out.extend_from_slice(head.target.path_and_query);
         out.extend_from_slice(b" HTTP/1.1\r\n");
     }
-    let has_own_host = server
-        .set_headers
-        .iter()
-        .any(|set| is_named(&set.name, "host"));
-    let mut host_is_sent = has_own_host;
+    let mut host_is_sent = false;
     copy_lines(head.bytes, lines_start, head.headers, out, |index, name| {
         if head.dropped.contains(index) || is_set(&server.set_headers, name) {
             return false;
@@ -78,11 +74,12 @@ pub fn request(head: &RequestHead<'_, '_>, server: &ServerPlan, ends: &Ends, out
         true
     });
     let values = RequestValues { head, server, ends };
+    for HeaderPlan { name, value } in &server.set_headers {
+        let is_sent = line(out, name, |out| value.render(&values, out));
+        host_is_sent |= is_sent && name.eq_ignore_ascii_case(b"host");
+    }
     if !host_is_sent {
         line(out, b"Host", |out| values.append(Variable::HttpHost, out));
-    }
-    for HeaderPlan { name, value } in &server.set_headers {
-        line(out, name, |out| value.render(&values, out));
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -147,8 +144,8 @@ fn copy_lines(
     out.extend_from_slice(bytes.get(run_start..lines_end).unwrap_or_default());
 }
 
-/// Appends `name: value`, or nothing if the value is empty.
-fn line(out: &mut Vec<u8>, name: &[u8], value: impl FnOnce(&mut Vec<u8>)) {
+/// Appends `name: value`, or nothing if the value is empty. Returns whether it was appended.
+fn line(out: &mut Vec<u8>, name: &[u8], value: impl FnOnce(&mut Vec<u8>)) -> bool {
     let start = out.len();
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
@@ -156,9 +153,10 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: impl FnOnce(&mut Vec<u8>)) {
     value(out);
     if out.len() == value_start {
         out.truncate(start);
-    } else {
-        out.extend_from_slice(b"\r\n");
+        return false;
     }
+    out.extend_from_slice(b"\r\n");
+    true
 }
 
 fn is_set(set: &[HeaderPlan], name: &str) -> bool {

@@ -96,7 +96,7 @@ pub fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 /// Whether an authority is `host` or `host:port` in the characters that RFC 3986 §3.2.2 allows;
-/// the empty one is. User information is not part of an HTTP authority (RFC 9110 §4.2.4).
+/// the empty one is, but not a port alone. User information is not part of an HTTP authority (RFC 9110 §4.2.4).
 #[must_use]
 pub fn is_valid_authority(authority: &[u8]) -> bool {
     let (host, port) = split_port(authority);
@@ -112,7 +112,8 @@ pub fn is_valid_authority(authority: &[u8]) -> bool {
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte)),
     };
-    good_host && port.is_none_or(|port| port.len() <= 5 && port.iter().all(u8::is_ascii_digit))
+    let is_port = |port: &[u8]| port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    good_host && port.is_none_or(|port| !host.is_empty() && is_port(port))
 }
 
 #[cfg(test)]
@@ -201,6 +202,8 @@ mod tests {
             "a?b",
             "]:80",
             "h\u{e4}",
+            ":81",
+            ":",
         ] {
             assert!(!is_valid_authority(bad.as_bytes()), "{bad}");
         }

@@ -36,6 +36,10 @@ fn server(set_headers: &[(&str, &str)]) -> ServerPlan {
 }
 
 fn sent(head: &str, set_headers: &[(&str, &str)]) -> String {
+    sent_by(&server(set_headers), head)
+}
+
+fn sent_by(plan: &ServerPlan, head: &str) -> String {
     let ends = Ends::new(
         "10.0.0.1:5000".parse().unwrap(),
         "10.0.0.3:80".parse().unwrap(),
@@ -43,7 +47,7 @@ fn sent(head: &str, set_headers: &[(&str, &str)]) -> String {
     let mut slots = slots();
     let head = req::parse(head.as_bytes(), &mut slots).unwrap().unwrap();
     let mut out = Vec::new();
-    request(&head, &server(set_headers), &ends, &mut out);
+    request(&head, plan, &ends, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -135,6 +139,17 @@ fn old_requests_become_new_ones_with_a_host() {
         sent("GET /a HTTP/1.0\r\nX: y\r\n\r\n", &[]),
         "GET /a HTTP/1.1\r\nX: y\r\nHost: www.oldboy.com\r\n\r\n"
     );
+}
+
+#[test]
+fn a_request_names_a_host_even_if_its_value_is_empty() {
+    let plan = ServerPlan {
+        name: Box::default(),
+        ..server(&[("Host", "$server_name")])
+    };
+    let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    assert_eq!(sent_by(&plan, head), head);
 }
 
 #[test]

@@ -1,0 +1,131 @@
+//! HTTP/1 heads and chunks as they come from clients and servers.
+//!
+//! The first byte says which reader gets the rest. What a reader lets through is sent on; the head
+//! that is sent on must read as the same request or answer, or the proxy could be made to smuggle.
+#![no_main]
+
+use std::{net::SocketAddr, sync::LazyLock};
+
+use hafw_l7::{
+    http1::{
+        Body,
+        forward::{self, ANSWER_GROWTH, AnswerOptions, Ends},
+        request, response, slots,
+    },
+    model::{PathCondition, ProxyConfig, Route, Server, SetHeader, Upstream, UpstreamServer},
+    plan::Plan,
+    route::path,
+};
+use libfuzzer_sys::fuzz_target;
+
+static PLAN: LazyLock<Plan> = LazyLock::new(|| {
+    let address = SocketAddr::from(([10, 0, 0, 3], 80));
+    let route = Route {
+        path: PathCondition::Any,
+        headers: Vec::new(),
+        upstream: "web".to_owned(),
+    };
+    let mut server = Server::new(
+        vec![address],
+        vec!["www.oldboy.com".to_owned()],
+        vec![route],
+    );
+    for (name, value) in [
+        ("Host", "$host"),
+        ("X-Forwarded-For", "$proxy_add_x_forwarded_for"),
+        ("X-Uri", "$request_uri"),
+    ] {
+        server.set_headers.push(SetHeader {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        });
+    }
+    let upstream = Upstream {
+        name: "web".to_owned(),
+        balance: Default::default(),
+        servers: vec![UpstreamServer::new(address)],
+        keepalive: 1,
+    };
+    Plan::new(&ProxyConfig {
+        workers: 1,
+        upstreams: vec![upstream],
+        servers: vec![server],
+    })
+    .expect("the plan is good")
+});
+
+static ENDS: LazyLock<Ends> = LazyLock::new(|| {
+    let client = SocketAddr::from(([10, 0, 0, 1], 5000));
+    Ends::new(client, SocketAddr::from(([10, 0, 0, 3], 80)))
+});
+
+fn client(bytes: &[u8]) {
+    let (mut slots, mut again) = (slots(), slots());
+    let Ok(Some(head)) = request::parse(bytes, &mut slots) else {
+        return;
+    };
+    let _ = path::normalize(head.target.path(), &mut Vec::new());
+    let mut out = Vec::new();
+    forward::request(&head, &PLAN.servers[0], &ENDS, &mut out);
+    let sent = request::parse(&out, &mut again)
+        .expect("what is sent on is good")
+        .expect("what is sent on is whole");
+    assert_eq!(sent.len(), out.len(), "one head is sent on");
+    assert_eq!(sent.body, head.body);
+    assert_eq!(sent.method, head.method);
+    assert_eq!(sent.target.path(), head.target.path());
+    assert!(sent.http11 && sent.keep_alive && !sent.expects_continue);
+}
+
+fn server(bytes: &[u8], to_head: bool, unchunked: bool) {
+    let (mut slots, mut again) = (slots(), slots());
+    let Ok(Some(head)) = response::parse(bytes, to_head, &mut slots) else {
+        return;
+    };
+    let options = AnswerOptions {
+        close: false,
+        say_keep_alive: true,
+        unchunked: unchunked && head.body == Body::chunked(),
+        date: b"Thu, 01 Jan 1970 00:00:00 GMT",
+    };
+    let mut out = Vec::new();
+    forward::answer(&head, options, &mut out);
+    assert!(out.len() <= head.bytes.len() + ANSWER_GROWTH);
+    let sent = response::parse(&out, to_head, &mut again)
+        .expect("what is sent on is good")
+        .expect("what is sent on is whole");
+    assert_eq!(sent.status, head.status);
+    if !options.unchunked {
+        assert_eq!(sent.body, head.body);
+    }
+}
+
+fn chunks(bytes: &[u8], cut: usize) {
+    let (mut whole, mut split) = (Body::chunked(), Body::chunked());
+    let taken = whole.advance(bytes);
+    let (first, second) = bytes.split_at(cut.min(bytes.len()));
+    let in_two = split.advance(first).and_then(|taken| {
+        if taken < first.len() {
+            return Ok(taken);
+        }
+        Ok(taken + split.advance(second)?)
+    });
+    assert_eq!(in_two, taken);
+    if taken.is_ok() {
+        assert_eq!(whole, split);
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let [kind, bytes @ ..] = input else {
+        return;
+    };
+    match kind % 4 {
+        0 => client(bytes),
+        1 => server(bytes, kind & 4 != 0, kind & 8 != 0),
+        2 => chunks(bytes, usize::from(*kind)),
+        _ => {
+            let _ = path::normalize(bytes, &mut Vec::new());
+        }
+    }
+});
