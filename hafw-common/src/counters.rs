@@ -95,7 +95,8 @@ counters! {
     TxSteer = "tx_steer", Tx;
     /// Handed to the peer in its grace, whose connection it is.
     TxHandoff = "tx_handoff", Tx;
-    /// Steered to a backend behind another interface.
+    /// Steered to a backend behind another interface. Linux before 6.3 then loses frames that are
+    /// longer than a page.
     RedirectSteer = "redirect_steer", Redirect;
 
     /// An ARP request for a VIP while not attracting.
