@@ -1,0 +1,9 @@
+//! The state machine and the engine, event by event.
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+mod engine;
+mod receiving;
+mod routers;
+mod sending;
+mod transitions;
+mod world;

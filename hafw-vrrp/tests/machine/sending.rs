@@ -1,0 +1,107 @@
+//! When adverts and announcements are due.
+
+use hafw_vrrp::{State, VirtualRouter};
+
+use crate::routers::{HIGHER_ADDRESS, active, advert, asked, claiming, config, ms, us};
+
+/// The Adver_Timer, in µs.
+fn timer(router: &VirtualRouter) -> u64 {
+    let State::Active { adver_timer, .. } = router.state() else {
+        panic!("{:?}", router.state());
+    };
+    adver_timer.as_nanos() / 1_000
+}
+
+#[test]
+fn lateness_does_not_add_up() {
+    let mut router = active(config());
+    assert_eq!(timer(&router), 4_609_375);
+    router.handle_timeout(us(4_700_000));
+    assert_eq!(timer(&router), 5_609_375);
+}
+
+#[test]
+fn missed_intervals_are_not_made_up_for() {
+    let mut router = active(config());
+    router.handle_timeout(ms(9_000));
+    assert_eq!(timer(&router), 10_000_000);
+    assert_eq!(asked(&mut router), "renew");
+}
+
+#[test]
+fn the_lease_runs_from_the_time_that_was_read_before_the_send() {
+    let mut router = claiming(config());
+    assert!(!router.is_leased(ms(3_610)));
+    router.advert_sent(ms(3_610));
+    assert!(router.is_leased(ms(6_601)));
+    assert!(!router.is_leased(ms(6_602)));
+}
+
+#[test]
+fn a_failed_renewal_leaves_the_lease_as_it_was() {
+    let mut router = active(config());
+    router.advert_failed(ms(4_610));
+    assert!(router.is_leased(ms(6_601)));
+    assert!(!router.is_leased(ms(6_602)));
+}
+
+#[test]
+fn a_flood_of_lower_adverts_is_answered_every_ten_milliseconds() {
+    let mut router = active(config());
+    let mut answers = 0;
+    for t in 40_000..45_000 {
+        router.handle_advertisement(us(t * 100), HIGHER_ADDRESS, &advert(99));
+        router.handle_timeout(us(t * 100));
+        answers += asked(&mut router)
+            .split(' ')
+            .filter(|word| *word == "renew")
+            .count();
+    }
+    assert_eq!(answers, 50);
+}
+
+#[test]
+fn one_answer_is_enough_for_all_that_came_before_it() {
+    let mut router = active(config());
+    for t in 4_000..4_100 {
+        router.handle_advertisement(ms(t), HIGHER_ADDRESS, &advert(99));
+    }
+    router.handle_timeout(ms(4_100));
+    assert_eq!(asked(&mut router), "renew announce");
+    assert_eq!(timer(&router), 5_100_000, "an answer restarts the timer");
+}
+
+#[test]
+fn a_claim_is_answered_without_a_lease_as_soon_as_there_is_one() {
+    let mut router = active(config());
+    // The lease ended at 6601.375 ms.
+    router.handle_claim(ms(7_000));
+    router.handle_timeout(ms(7_000));
+    assert_eq!(asked(&mut router), "renew");
+    router.advert_sent(ms(7_000));
+    router.handle_timeout(ms(7_000));
+    assert_eq!(asked(&mut router), "announce");
+}
+
+#[test]
+fn what_was_queued_for_the_lease_ends_with_it() {
+    let mut router = active(config());
+    router.handle_timeout(us(4_609_375));
+    router.handle_advertisement(ms(4_610), HIGHER_ADDRESS, &advert(150));
+    assert_eq!(
+        asked(&mut router),
+        "revoke last >backup",
+        "no renewal, no announcement"
+    );
+}
+
+#[test]
+fn an_adopted_router_announces_as_one_that_has_announced_before() {
+    let mut router = VirtualRouter::new(config());
+    router.adopt(ms(100), ms(900), 100.into());
+    router.handle_timeout(ms(100));
+    assert_eq!(asked(&mut router), ">active renew");
+    router.advert_sent(ms(100));
+    router.handle_timeout(ms(1_100));
+    assert_eq!(asked(&mut router), "renew announce");
+}
