@@ -130,6 +130,12 @@ mod tests {
     }
 
     #[test]
+    fn priority_0_never_wins() {
+        assert!(!wins(0, &HIGHER, 0, &OURS));
+        assert!(wins(1, &OURS, 0, &HIGHER));
+    }
+
+    #[test]
     fn equal_priorities_go_to_the_higher_address() {
         assert!(wins(150, &HIGHER, 150, &OURS));
         assert!(!wins(150, &OURS, 150, &HIGHER));

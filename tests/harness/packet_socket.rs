@@ -2,10 +2,16 @@
 
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
+    num::NonZero,
+    os::fd::AsRawFd as _,
+    ptr::NonNull,
     time::{Duration, Instant},
 };
 
-use nix::net::if_::if_nametoindex;
+use nix::{
+    net::if_::if_nametoindex,
+    sys::mman::{MapFlags, ProtFlags, mmap, munmap},
+};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 /// A packet socket on one interface.
@@ -54,6 +60,73 @@ impl PacketSocket {
     /// The interface refuses it; `ENOBUFS` where an egress program dropped it.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         (&self.socket).write_all(frame)
+    }
+
+    /// Sends a frame through a transmit ring (`packet_mmap`), whose frames reach the egress path
+    /// with all but their Ethernet header in fragments.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    ///
+    /// # Panics
+    /// There is no ring, or the frame does not fit it.
+    pub fn send_in_fragments(&self, frame: &[u8]) -> io::Result<()> {
+        const PAGE: usize = 4096;
+        // TPACKET2_HDRLEN less the address at its end: where a frame's bytes start.
+        const DATA: usize = 32;
+        const STATUS_SEND_REQUEST: u32 = 1;
+        let ring = libc::tpacket_req {
+            tp_block_size: PAGE as u32,
+            tp_block_nr: 1,
+            tp_frame_size: PAGE as u32,
+            tp_frame_nr: 1,
+        };
+        self.set_packet_option(
+            libc::PACKET_VERSION,
+            &(libc::tpacket_versions::TPACKET_V2 as i32),
+        );
+        self.set_packet_option(libc::PACKET_TX_RING, &ring);
+        let length = NonZero::new(PAGE).expect("a page has bytes");
+        let flags = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let ring = unsafe { mmap(None, length, flags, MapFlags::MAP_SHARED, &self.socket, 0) }
+            .expect("map the ring");
+        assert!(frame.len() <= PAGE - DATA);
+        // SAFETY: the mapping is a page; the header and the frame lie in it, and the kernel does
+        // not touch them before the status says so.
+        unsafe {
+            let header = ring.cast::<libc::tpacket2_hdr>();
+            ring.cast::<u8>()
+                .add(DATA)
+                .copy_from_nonoverlapping(NonNull::from(frame).cast(), frame.len());
+            (*header.as_ptr()).tp_len = frame.len() as u32;
+            (*header.as_ptr()).tp_status = STATUS_SEND_REQUEST;
+        }
+        let sent = (&self.socket).write(&[]).map(drop);
+        // SAFETY: the mapping made above; nothing refers to it any more.
+        unsafe { munmap(ring, PAGE) }.expect("unmap the ring");
+        sent
+    }
+
+    fn set_packet_option<T>(&self, option: i32, value: &T) {
+        let length = size_of::<T>() as libc::socklen_t;
+        let value = std::ptr::from_ref(value).cast();
+        // SAFETY: `value` is valid for `length` bytes.
+        let result = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                option,
+                value,
+                length,
+            )
+        };
+        assert_eq!(
+            result,
+            0,
+            "packet option {option}: {}",
+            io::Error::last_os_error()
+        );
     }
 
     /// Whether this frame arrives. What else arrives is passed over.

@@ -1,6 +1,6 @@
 //! What a packet costs: ns in the XDP program, net of a program that only passes.
 //!
-//! A feeder program (`hafw-ebpf/src/bin/bench`) restores the frame as the next flow's and
+//! A feeder program (`hafw-ebpf/src/bin/feeder`) restores the frame as the next flow's and
 //! tail-calls the program under test; the null is the same feeder before the passing program.
 //! Both run in turn in each round, on one CPU, so that a round's difference does not see what
 //! else the machine does. Only figures of one call are to be compared.

@@ -67,9 +67,9 @@ pub(crate) fn hafw_egress(ctx: TcContext) -> i32 {
     if unsafe { (*ctx.skb.skb).vlan_present } != 0 {
         return TC_ACT_UNSPEC;
     }
-    // A packet socket may leave all but the Ethernet header in fragments.
+    // A packet socket's ring (packet_mmap) leaves all but the Ethernet header in fragments.
     if ctx.data() + ARP_FRAME > ctx.data_end() && ctx.len() as usize >= ARP_FRAME {
-        // If it fails, the frame stays too short to be judged, and for a neighbour to use.
+        // It fails for want of memory; the frame then leaves unseen.
         let _ = ctx.pull_data(ARP_FRAME as u32);
     }
     let maps = Maps::new(ctx.skb.skb.cast());
@@ -77,7 +77,7 @@ pub(crate) fn hafw_egress(ctx: TcContext) -> i32 {
         None => TC_ACT_UNSPEC,
         Some(counter) => {
             maps.count(counter);
-            TC_ACT_SHOT as i32
+            TC_ACT_SHOT
         }
     }
 }

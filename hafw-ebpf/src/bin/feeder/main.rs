@@ -63,7 +63,7 @@ mod feeder {
             }
         }
         // SAFETY: the index is in range. It returns only if there is no program.
-        let _ = unsafe { NEXT.tail_call(&ctx, 0) };
+        unsafe { NEXT.tail_call(&ctx, 0) };
         xdp_action::XDP_ABORTED
     }
 
