@@ -99,6 +99,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
+    // Accepted connections inherit it: an answer's last part must not wait for an acknowledgement.
+    socket.set_tcp_nodelay(true)?;
     match address {
         SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
         SocketAddr::V6(_) => {
@@ -133,6 +135,17 @@ mod tests {
             listener.local_addr().unwrap().ip(),
             "198.51.100.3".parse::<std::net::IpAddr>().unwrap()
         );
+    }
+
+    #[test]
+    fn accepted_connections_do_not_delay_what_they_send() {
+        let listener = open("127.0.0.1:0".parse().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+
+        let (accepted, _) = listener.accept().unwrap();
+
+        assert!(accepted.nodelay().unwrap());
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Server {
     }
 }
 
-/// One header to set, with a [template](crate::plan::Template) as its value.
+/// One header to set, with a [template](crate::template::Template) as its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetHeader {
     pub name: String,

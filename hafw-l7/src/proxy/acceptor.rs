@@ -83,10 +83,6 @@ fn drain(shared: &Rc<Shared>, address: SocketAddr, listener: TcpListener) {
 }
 
 fn start(shared: &Rc<Shared>, address: SocketAddr, stream: TcpStream, client: SocketAddr) {
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "a connection that ended before it was served");
-        return;
-    }
     tokio::task::spawn_local(session::serve(Rc::clone(shared), stream, client, address));
 }
 

@@ -144,9 +144,12 @@ fn a_server_that_falls_silent_within_a_body_is_given_up() {
 
 #[test]
 fn a_server_that_takes_no_more_of_a_body_times_out() {
-    let web = Upstream::start_raw(|connection, _| {
+    let (done, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let web = Upstream::start_raw(move |connection, _| {
         connection.head();
-        std::thread::sleep(Duration::from_secs(3));
+        // Reads no more until the test has ended.
+        let _ = wait.lock().unwrap().recv();
     });
     let proxy = Proxy::over(
         &[web.address],
@@ -166,4 +169,5 @@ fn a_server_that_takes_no_more_of_a_body_times_out() {
     });
 
     assert_eq!(sender.join().unwrap(), 504);
+    drop(done);
 }

@@ -1,5 +1,6 @@
 //! The proxy's binary, run for real on loopback addresses between scripted servers and clients.
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+#![expect(clippy::print_stderr, reason = "the log of a proxy whose test fails")]
 
 mod bodies;
 mod harness;

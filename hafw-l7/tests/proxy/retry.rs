@@ -3,7 +3,6 @@
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
 };
 
 use crate::harness::{Proxy, Upstream, answer, wait_until};
@@ -317,7 +316,6 @@ workers = 1
 
     assert_eq!(first, ["good"; 4]);
     wait_until("the server to be asked again", || {
-        std::thread::sleep(Duration::from_millis(20));
         proxy.get("/").text() == "bad"
     });
     wait_until("the server to be back", || {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    fs,
+    fs::{self, File},
     io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
@@ -63,6 +63,7 @@ impl Proxy {
             .arg("--control")
             .arg(dir.path().join("l7.sock"))
             .stdin(Stdio::null())
+            .stderr(File::create(dir.path().join("log")).unwrap())
             .spawn()
             .unwrap();
         let proxy = Self {
@@ -106,6 +107,11 @@ impl Proxy {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 
     /// Sends a line to the control socket and reads the answer's.
@@ -152,5 +158,8 @@ impl Drop for Proxy {
         // It may have ended, as some tests want it to.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the proxy's log:\n{}", self.log());
+        }
     }
 }
