@@ -13,11 +13,3 @@ pub trait Fields {
     /// regard to case.
     fn any(&self, name: &[u8], test: impl FnMut(&[u8]) -> bool) -> bool;
 }
-
-/// Fields as pairs, for tests and for callers that have no codec.
-impl Fields for [(&[u8], &[u8])] {
-    fn any(&self, name: &[u8], mut test: impl FnMut(&[u8]) -> bool) -> bool {
-        self.iter()
-            .any(|(field, value)| field.eq_ignore_ascii_case(name) && test(value))
-    }
-}

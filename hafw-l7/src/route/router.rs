@@ -125,7 +125,7 @@ impl Router {
 
     /// The route for a [normalised](super::path::normalize) path and its request's fields.
     #[must_use]
-    pub fn find<F: Fields + ?Sized>(&self, path: &[u8], fields: &F) -> Option<Found> {
+    pub fn find(&self, path: &[u8], fields: &impl Fields) -> Option<Found> {
         if let Some(found) = self.find_exact(path, fields) {
             return Some(found);
         }
@@ -144,7 +144,7 @@ impl Router {
             .map(|rule| rule.found)
     }
 
-    fn find_exact<F: Fields + ?Sized>(&self, path: &[u8], fields: &F) -> Option<Found> {
+    fn find_exact(&self, path: &[u8], fields: &impl Fields) -> Option<Found> {
         if self.exact.is_empty() {
             return None;
         }
@@ -185,7 +185,7 @@ impl Rule {
         Reverse(self.conditions.len())
     }
 
-    fn holds<F: Fields + ?Sized>(&self, fields: &F) -> bool {
+    fn holds(&self, fields: &impl Fields) -> bool {
         self.conditions
             .iter()
             .all(|Condition { name, regex }| fields.any(name, |value| regex.is_match(value)))
