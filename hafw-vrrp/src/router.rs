@@ -95,6 +95,7 @@ impl VirtualRouter {
             adver_timer: now,
             answer_timer: None,
             leased_until: Some(lease_ends),
+            doubtful: false,
         };
         self.enter(now, state, Cause::Adopted);
         if self.faulty {
@@ -170,7 +171,7 @@ impl VirtualRouter {
             State::Active {
                 adver_timer,
                 answer_timer,
-                leased_until,
+                ..
             } => {
                 let answers = answer_timer.is_some_and(|due| now >= due);
                 if answers {
@@ -179,7 +180,7 @@ impl VirtualRouter {
                 // RFC 9568 §6.4.3: the Adver_Timer fires. An answer restarts it, too.
                 if answers || now >= adver_timer {
                     let due = if answers { now } else { adver_timer };
-                    self.advertise(now, due, leased_until);
+                    self.advertise(now, due);
                 }
                 if self.announcements.due().is_some_and(|due| now >= due) {
                     self.announce(now);
@@ -194,8 +195,14 @@ impl VirtualRouter {
     pub fn advert_sent(&mut self, t: Instant) {
         self.failed_at = None;
         let until = t + self.config.lease_length();
-        if let State::Active { leased_until, .. } = &mut self.state {
+        if let State::Active {
+            leased_until,
+            doubtful,
+            ..
+        } = &mut self.state
+        {
             *leased_until = Some(until);
+            *doubtful = false;
             self.announcements.leased(t);
         }
     }
@@ -263,11 +270,15 @@ impl VirtualRouter {
         matches!(self.state, State::Active { .. })
     }
 
-    /// Whether it is Active and its lease, as far as this side knows, runs at `at`.
+    /// Whether it is Active and its lease certainly runs at `at`.
     #[must_use]
     pub fn is_leased(&self, at: Instant) -> bool {
         match self.state {
-            State::Active { leased_until, .. } => leased_until.is_some_and(|until| at < until),
+            State::Active {
+                leased_until,
+                doubtful,
+                ..
+            } => !doubtful && leased_until.is_some_and(|until| at < until),
             State::Initialize | State::Backup { .. } | State::Fault => false,
         }
     }
@@ -326,9 +337,10 @@ impl VirtualRouter {
             adver_timer: now,
             answer_timer: None,
             leased_until: None,
+            doubtful: false,
         };
         self.enter(now, state, cause);
-        self.advertise(now, now, None);
+        self.advertise(now, now);
     }
 
     fn become_backup(&mut self, at: Instant, active_adver_interval: Interval, cause: Cause) {
@@ -356,19 +368,22 @@ impl VirtualRouter {
 
     /// One advert now, the next an interval after this one was due, so that lateness does not add
     /// up, or after now where more than an interval was missed. It answers whoever was heard.
-    fn advertise(&mut self, now: Instant, due: Instant, leased_until: Option<Instant>) {
-        let interval = self.config.interval.as_duration();
-        let next = due + interval;
-        self.state = State::Active {
-            adver_timer: if next > now { next } else { now + interval },
-            answer_timer: None,
-            leased_until,
-        };
-        let advert = Action::Advertise {
-            priority: self.priority,
-            renew: true,
-        };
-        self.actions.push_back(advert);
+    fn advertise(&mut self, now: Instant, due: Instant) {
+        if let State::Active {
+            adver_timer,
+            answer_timer,
+            ..
+        } = &mut self.state
+        {
+            let interval = self.config.interval.as_duration();
+            let next = due + interval;
+            *adver_timer = if next > now { next } else { now + interval };
+            *answer_timer = None;
+            self.actions.push_back(Action::Advertise {
+                priority: self.priority,
+                renew: true,
+            });
+        }
     }
 
     fn announce(&mut self, now: Instant) {

@@ -156,8 +156,17 @@ impl VirtualRouter {
         let soonest = self
             .answered_at
             .map_or(at, |last| at.max(last + ANSWER_GAP));
-        if let State::Active { answer_timer, .. } = &mut self.state {
+        let (length, interval) = (self.lease_length(), self.config.interval.as_duration());
+        if let State::Active {
+            answer_timer,
+            leased_until,
+            doubtful,
+            ..
+        } = &mut self.state
+        {
             answer_timer.get_or_insert(soonest);
+            // XDP suspends a lease that was renewed longer ago than an interval and some.
+            *doubtful |= leased_until.is_none_or(|until| at + length > until + interval);
         }
     }
 

@@ -27,6 +27,9 @@ pub enum State {
         /// When the lease ends, as far as this side knows. None until it was tried to send the
         /// first advert of the tenure: the claim.
         leased_until: Option<Instant>,
+        /// Another router was heard when the last renewal was older than an interval: XDP may have
+        /// suspended the lease (`hafw_common::lease::ends_lease`), until the next renewal.
+        doubtful: bool,
     },
     /// See [`StateKind::Fault`].
     Fault,

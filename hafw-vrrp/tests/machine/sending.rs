@@ -72,6 +72,22 @@ fn one_answer_is_enough_for_all_that_came_before_it() {
 }
 
 #[test]
+fn after_a_lower_advert_nothing_is_announced_with_an_old_lease() {
+    // The last renewal, at 3609 ms, is older than an interval: XDP may have suspended the lease.
+    let mut router = active(config());
+    router.handle_advertisement(ms(5_000), HIGHER_ADDRESS, &advert(99));
+    assert!(!router.is_leased(ms(5_000)));
+    router.handle_timeout(ms(5_000));
+    assert_eq!(asked(&mut router), "renew");
+    router.advert_failed(ms(5_000));
+    router.handle_timeout(ms(5_500));
+    assert_eq!(asked(&mut router), "");
+    router.advert_sent(ms(5_500));
+    router.handle_timeout(ms(5_500));
+    assert_eq!(asked(&mut router), "announce");
+}
+
+#[test]
 fn a_claim_is_answered_without_a_lease_as_soon_as_there_is_one() {
     let mut router = active(config());
     // The lease ended at 6601.375 ms.
