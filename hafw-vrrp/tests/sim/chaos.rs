@@ -1,0 +1,190 @@
+//! What goes wrong, and ends.
+
+use crate::{
+    clock::Time,
+    node::{Command, How, Stall},
+    world::World,
+};
+
+/// One thing that goes wrong, or is over.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    /// The next thing goes wrong.
+    Next,
+    Start(usize),
+    Loss(u64),
+    Cut { from: usize, to: usize, cut: bool },
+    Continue(usize),
+    Resume(usize),
+    Unmute(usize),
+    Recover(usize),
+}
+
+impl Op {
+    pub(crate) fn perform(self, world: &mut World) {
+        world.watch.trace(world.now, || format!("{self:?}"));
+        let now = world.now;
+        match self {
+            Self::Next => next(world),
+            Self::Start(node) => {
+                world.watch.disturb_all(node, now);
+                world.start(node);
+            }
+            Self::Loss(percent) => world.loss = percent,
+            Self::Cut { from, to, cut } => {
+                world.cut[from][to] = cut;
+                world.watch.disturb(from, to, now);
+            }
+            Self::Continue(node) => {
+                world.nodes[node].stopped = false;
+                world.watch.disturb_all(node, now);
+                world.rouse(node);
+            }
+            Self::Resume(node) => world.resume_machine(node),
+            Self::Unmute(node) => {
+                world.nodes[node].mute = false;
+                world.watch.disturb_all(node, now);
+            }
+            Self::Recover(node) => world.command(node, Command::Recover),
+        }
+    }
+}
+
+fn next(world: &mut World) {
+    let (now, a) = (world.now, world.params.interval);
+    if now >= world.calm_at {
+        return;
+    }
+    let wait = world.random.between(a / 10, 6 * a);
+    world.do_at(now + wait, Op::Next);
+    let length = if world.random.one_in(3) {
+        world.random.between(1, a)
+    } else {
+        world.random.between(a, 10 * a)
+    };
+    let end = (now + length).min(world.calm_at);
+    if world.random.one_in(3) {
+        network(world, end);
+        return;
+    }
+    let index = world.random.index(world.nodes.len());
+    let node = &world.nodes[index];
+    let kill_the_stopped = node.stopped && !node.running && world.random.one_in(3);
+    if node.engine.is_none() || node.paused.is_some() || node.stopped && !kill_the_stopped {
+        return;
+    }
+    if kill_the_stopped {
+        kill(world, index, end);
+    } else {
+        controller(world, index, end);
+    }
+}
+
+fn network(world: &mut World, end: Time) {
+    let places = world.nodes.len() + 1;
+    match world.random.index(4) {
+        0 => {
+            world.loss = world.random.pick(&[2, 10, 40]);
+            world.do_at(end, Op::Loss(0));
+        }
+        1 => {
+            let (from, to) = (world.random.index(places), world.random.index(places));
+            cut(world, from, to, end);
+        }
+        2 => {
+            let side = world.random.next();
+            for from in 0..places {
+                for to in 0..places {
+                    if (side >> from ^ side >> to) & 1 == 1 {
+                        cut(world, from, to, end);
+                    }
+                }
+            }
+        }
+        _ => {
+            // Nothing that it sends arrives, or nothing that is sent to it.
+            let (one, leaves) = (world.random.index(places), world.random.one_in(2));
+            for other in 0..places {
+                let (from, to) = if leaves { (one, other) } else { (other, one) };
+                cut(world, from, to, end);
+            }
+        }
+    }
+}
+
+fn cut(world: &mut World, from: usize, to: usize, end: Time) {
+    Op::Cut { from, to, cut: true }.perform(world);
+    world.do_at(end, Op::Cut { from, to, cut: false });
+}
+
+fn controller(world: &mut World, index: usize, end: Time) {
+    let now = world.now;
+    let in_the_middle = world.random.one_in(2);
+    let paused = How::Paused {
+        clock_stops: world.random.one_in(2),
+        frames_wait: world.random.one_in(2),
+    };
+    match world.random.index(9) {
+        0..=4 => {
+            let how = match world.random.index(5) {
+                0 | 1 => How::Stopped,
+                2 | 3 => How::Killed,
+                _ => paused,
+            };
+            if in_the_middle {
+                let after = world.random.between(0, 25);
+                world.nodes[index].stall = Some(Stall { after, how, length: end - now });
+                return;
+            }
+            world.watch.trace(now, || format!("{index}: {how:?} until {end}"));
+            match how {
+                How::Killed => kill(world, index, end),
+                How::Stopped => {
+                    world.nodes[index].stopped = true;
+                    world.watch.hang(index, now);
+                    world.do_at(end, Op::Continue(index));
+                }
+                How::Paused { .. } => {
+                    world.pause_machine(index, how);
+                    world.do_at(end, Op::Resume(index));
+                }
+            }
+        }
+        5 => {
+            let priority = world.random.pick(&[1, 90, 100, 110, 160, 254]);
+            world.watch.trace(now, || format!("{index}: priority {priority}"));
+            world.command(index, Command::Priority(priority));
+        }
+        6 => {
+            world.watch.trace(now, || format!("{index}: fault until {end}"));
+            world.command(index, Command::Fault);
+            world.do_at(end, Op::Recover(index));
+        }
+        7 => {
+            world.watch.trace(now, || format!("{index}: mute until {end}"));
+            world.nodes[index].mute = true;
+            world.watch.hang(index, now);
+            world.watch.counts.muted += 1;
+            world.do_at(end, Op::Unmute(index));
+        }
+        _ => {
+            world.watch.trace(now, || format!("{index}: stops in order until {end}"));
+            world.command(index, Command::Stop);
+            world.do_at(end + world.params.work(), Op::Start(index));
+        }
+    }
+}
+
+/// SIGKILL, or the machine goes down and boots again.
+fn kill(world: &mut World, index: usize, end: Time) {
+    let reboots = world.random.one_in(5);
+    world.watch.trace(world.now, || format!("{index}: killed until {end}, reboots: {reboots}"));
+    let node = &mut world.nodes[index];
+    if reboots {
+        node.reset();
+    } else {
+        node.lose_controller();
+    }
+    world.watch.hang(index, world.now);
+    world.do_at(end, Op::Start(index));
+}
