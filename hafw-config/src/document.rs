@@ -95,7 +95,14 @@ impl Document {
     /// Whether a mistake was found so far.
     #[must_use]
     pub fn has_problems(&self) -> bool {
-        !self.problems.borrow().is_empty()
+        self.problem_count() > 0
+    }
+
+    /// How many mistakes were noted so far: whether reading something added any tells whether all
+    /// of it could be read.
+    #[must_use]
+    pub fn problem_count(&self) -> usize {
+        self.problems.borrow().len()
     }
 
     /// Notes a mistake that a reader found by itself.

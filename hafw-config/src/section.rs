@@ -91,7 +91,7 @@ impl Section {
     #[must_use]
     pub fn name(&self, key: &str) -> Option<Located<String>> {
         let name = self.need(key, self.string(key))?;
-        if name.is_empty() {
+        if name.trim().is_empty() || name.contains(char::is_control) {
             self.wrong(key, "expected a name");
             return None;
         }
@@ -106,6 +106,17 @@ impl Section {
             self.note(&self.place, format!("{key} is missing"));
         }
         value
+    }
+
+    /// Notes that a list is there and has no items, if so; `item` is what it should have.
+    pub fn need_items(&self, key: &str, item: &str) {
+        let items = self
+            .table
+            .get(key)
+            .and_then(|entry| entry.node.value.array());
+        if items.is_some_and(<[Node]>::is_empty) {
+            self.wrong(key, &format!("expected at least one {item}"));
+        }
     }
 
     /// A string.
@@ -318,6 +329,19 @@ impl Section {
         }
     }
 
+    /// Words of the format that this version does not carry out: refuses the key's value if it is
+    /// one of them, and tells whether it was.
+    pub fn not_yet_words(&self, key: &str, words: &[&str]) -> bool {
+        let word = self
+            .node(key, Shown::Yes)
+            .and_then(|node| node.value.string());
+        let later = word.is_some_and(|word| words.contains(&word));
+        if later {
+            self.wrong(key, "not in this version");
+        }
+        later
+    }
+
     /// Notes that a key's value is wrong.
     pub fn wrong(&self, key: &str, what: &str) {
         let Some(entry) = self.table.get(key) else {
@@ -353,14 +377,10 @@ impl Section {
             .iter()
             .filter(|(key, _)| !known.contains_key(*key))
         {
-            let nearest = known
-                .keys()
-                .map(|known| (strsim::damerau_levenshtein(known, key), known))
-                .min()
-                .filter(|(distance, known)| *distance <= 1 + known.len().min(key.len()) / 4);
+            let nearest = nearest(key, known.keys());
             let key = shown(key);
             let message = match nearest {
-                Some((_, nearest)) => format!("{key}: unknown key, did you mean `{nearest}`?"),
+                Some(nearest) => format!("{key}: unknown key, did you mean `{nearest}`?"),
                 None => format!("{key}: unknown key"),
             };
             self.note(&entry.key, message);
@@ -433,4 +453,20 @@ impl Section {
         let problems = Rc::clone(&self.problems);
         Self::new(Rc::new(table.clone()), title, node.place.clone(), problems)
     }
+}
+
+/// The known key that was most likely meant: one with a letter or two wrong, or one that was not
+/// written to its end.
+fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    let distance = |known: &str| {
+        if key.len() >= 3 && known.starts_with(key) {
+            return 1;
+        }
+        strsim::osa_distance(known, key)
+    };
+    let limit = (key.chars().count() / 3).max(1);
+    let near = known
+        .map(|known| (distance(known), known))
+        .filter(|(far, _)| *far <= limit);
+    near.min().map(|(_, known)| known)
 }

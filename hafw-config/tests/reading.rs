@@ -173,6 +173,17 @@ fn a_table_where_a_list_of_tables_belongs_says_how_to_write_it() {
 }
 
 #[test]
+fn an_empty_list_is_told_from_one_whose_items_are_all_wrong() {
+    let read = |root: &Section| {
+        let _ = root.strings("k");
+        root.need_items("k", "address");
+    };
+    refused("k = []", read, "f:1:5: k: expected at least one address");
+    refused("k = [1]", read, "f:1:6: k: 1: expected a string");
+    refused("", read, "");
+}
+
+#[test]
 fn an_unknown_key_gets_the_nearest_known_one_if_one_is_near() {
     let read = |root: &Section| {
         let _ = (
@@ -186,23 +197,37 @@ fn an_unknown_key_gets_the_nearest_known_one_if_one_is_near() {
         read,
         "f:1:1: priorty: unknown key, did you mean `priority`?",
     );
+    refused(
+        "prio = 1",
+        read,
+        "f:1:1: prio: unknown key, did you mean `priority`?",
+    );
+    refused("grid = 1", read, "f:1:1: grid: unknown key");
     refused("x = 1", read, "f:1:1: x: unknown key");
     refused("colour = 1", read, "f:1:1: colour: unknown key");
     refused("\"a\\nb\" = 1", read, "f:1:1: \"a\\nb\": unknown key");
 }
 
 #[test]
-fn a_name_with_odd_characters_stays_on_one_line() {
+fn a_name_with_quotes_is_escaped_and_one_with_line_ends_is_none() {
+    let read = |root: &Section| {
+        for check in root.tables("check", "check") {
+            let _ = check.name("name");
+            check.finish();
+        }
+    };
     refused(
-        "[[check]]\nname = \"a\\nb\"\nx = 1",
-        |root| {
-            for check in root.tables("check", "check") {
-                let _ = check.name("name");
-                check.finish();
-            }
-        },
-        "f:3:1: check \"a\\nb\": x: unknown key",
+        "[[check]]\nname = 'a\"b'\nx = 1",
+        read,
+        "f:3:1: check \"a\\\"b\": x: unknown key",
     );
+    for name in ["a\\nb", "", " "] {
+        refused(
+            &format!("[[check]]\nname = \"{name}\"\n"),
+            read,
+            &format!("f:2:8: check: name = \"{name}\": expected a name"),
+        );
+    }
 }
 
 #[test]
@@ -214,6 +239,24 @@ fn what_is_not_carried_out_is_refused_unless_it_asks_for_nothing() {
     refused("k = \"1s\"", read, "f:1:5: k = \"1s\": not in this version");
     refused("k = true", read, "f:1:5: k = true: not in this version");
     refused("k = [1]", read, "f:1:5: k: not in this version");
+    refused("", read, "");
+}
+
+#[test]
+fn words_that_are_not_carried_out_are_told_from_unknown_ones() {
+    let read = |root: &Section| {
+        if !root.not_yet_words("k", &["nat", "gue"]) {
+            let _ = root.choice("k", &[("dsr", 1)]);
+        }
+    };
+    refused(
+        "k = \"nat\"",
+        read,
+        "f:1:5: k = \"nat\": not in this version",
+    );
+    refused("k = \"rr\"", read, "f:1:5: k = \"rr\": expected \"dsr\"");
+    refused("k = 1", read, "f:1:5: k = 1: expected \"dsr\"");
+    refused("k = \"dsr\"", read, "");
     refused("", read, "");
 }
 
