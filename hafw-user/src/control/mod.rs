@@ -1,0 +1,14 @@
+//! The control socket: one JSON request per connection and one JSON answer, each a line.
+
+mod client;
+mod model;
+mod render;
+mod server;
+
+pub use client::{ClientError, ask};
+pub use model::{
+    Answer, BackendStatus, CheckStatus, InterfaceStatus, PeerStatus, Protocol, ProxyStatus,
+    Request, RouterStatus, ServiceStatus, Status, TraceAnswer, TraceRequest,
+};
+pub use render::{render_status, render_trace};
+pub use server::{Call, ServerError, serve};

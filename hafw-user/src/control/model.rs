@@ -1,0 +1,249 @@
+//! What goes over the control socket. The JSON is an interface: fields are added, not renamed.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddrV4},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// A question to a running node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Request {
+    /// Everything `hafw status` shows.
+    Status,
+    /// Where a flow goes.
+    Trace(TraceRequest),
+}
+
+/// The flow of a [`Request::Trace`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceRequest {
+    /// The client.
+    pub from: SocketAddrV4,
+    /// The VIP and port.
+    pub to: SocketAddrV4,
+    /// The transport.
+    pub protocol: Protocol,
+}
+
+/// A transport that services have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// As in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// The IP protocol number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => hafw_common::proto::IP_TCP,
+            Self::Udp => hafw_common::proto::IP_UDP,
+        }
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Trace`].
+    Trace(TraceAnswer),
+    /// The request was not understood, or could not be answered.
+    Error(String),
+}
+
+/// The state of a node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// `[node] id`.
+    pub node: String,
+    /// Of the controller.
+    pub version: String,
+    /// Of the controller.
+    pub pid: u32,
+    /// Since the controller started, s.
+    pub uptime_seconds: u64,
+    /// Whether the controller took maps over that an earlier one left.
+    pub adopted: bool,
+    /// Interfaces with the programs on them.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Virtual routers, in the order of the configuration.
+    pub routers: Vec<RouterStatus>,
+    /// `[[check]]`s.
+    pub checks: Vec<CheckStatus>,
+    /// L4 services.
+    pub services: Vec<ServiceStatus>,
+    /// The L7 proxy, where the configuration has one.
+    pub proxy: Option<ProxyStatus>,
+    /// Counters of the packet path that are not 0, by name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// One interface.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Name.
+    pub name: String,
+    /// `native` or `generic`.
+    pub xdp_mode: String,
+    /// Up, with its carrier.
+    pub up: bool,
+    /// Its MAC.
+    pub mac: String,
+    /// VRRP packets that came through netfilter: fewer than XDP's adverts means that a rule drops
+    /// them.
+    pub adverts_through_netfilter: u64,
+}
+
+/// One virtual router.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RouterStatus {
+    /// Name.
+    pub name: String,
+    /// Interface.
+    pub interface: String,
+    /// VRID.
+    pub vrid: u8,
+    /// 2 or 3.
+    pub version: u8,
+    /// `active`, `backup`, `fault` or `initialize`.
+    pub state: String,
+    /// In this state, ms.
+    pub since_ms: u64,
+    /// From the configuration.
+    pub priority: u8,
+    /// After tracking: what is advertised.
+    pub effective_priority: u8,
+    /// Answers ARP for the VIPs now, by the lease.
+    pub attracting: bool,
+    /// Steers services now: also during a grace.
+    pub serving: bool,
+    /// How long the attract lease still runs, ms; 0 without one.
+    pub lease_ms: u64,
+    /// Its VIPs.
+    pub vips: Vec<IpAddr>,
+    /// The Active that was last heard, when it is another node.
+    pub active: Option<PeerStatus>,
+    /// Routers of the same VRID that XDP has seen.
+    pub peers: Vec<PeerStatus>,
+    /// Changes of state.
+    pub transitions: u64,
+    /// Adverts sent.
+    pub adverts_sent: u64,
+    /// Adverts that could not be sent.
+    pub adverts_failed: u64,
+    /// Rounds of gratuitous ARP.
+    pub announcements: u64,
+    /// ARP packets of other stations with a VIP of this router as sender.
+    pub foreign_claims: u64,
+    /// Failed checks and other reasons why it is in fault or at a lower priority.
+    pub reasons: Vec<String>,
+}
+
+/// A router of the same VRID elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Source of its adverts.
+    pub address: String,
+    /// Ethernet source of its last advert; empty where it is not known.
+    pub mac: String,
+    /// Priority of its last advert.
+    pub priority: u8,
+    /// Valid adverts seen.
+    pub adverts: u64,
+    /// Since the last, ms.
+    pub last_ms: u64,
+}
+
+/// One check.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// Name.
+    pub name: String,
+    /// None before the first result.
+    pub up: Option<bool>,
+    /// What the last result was.
+    pub reason: String,
+}
+
+/// One service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Name.
+    pub name: String,
+    /// VIP and port.
+    pub address: String,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// `dsr`.
+    pub mode: String,
+    /// Table size.
+    pub slots: u32,
+    /// Backends, in the order of the configuration.
+    pub backends: Vec<BackendStatus>,
+}
+
+/// One backend.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// Address and port.
+    pub address: String,
+    /// Configured weight.
+    pub weight: u32,
+    /// Gets new flows.
+    pub up: bool,
+    /// Why, where a probe says.
+    pub reason: String,
+    /// The next hop's MAC; empty while it is not resolved.
+    pub next_hop: String,
+    /// Slots that lead to it.
+    pub slots: u32,
+    /// Frames steered to it.
+    pub packets: u64,
+    /// Bytes steered to it.
+    pub bytes: u64,
+}
+
+/// The proxy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProxyStatus {
+    /// Its process; 0 while it does not run.
+    pub pid: u32,
+    /// It answers, with all its workers.
+    pub up: bool,
+    /// What it says of itself.
+    pub detail: serde_json::Value,
+}
+
+/// Where a flow goes, and why.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TraceAnswer {
+    /// The steps, in order, for reading.
+    pub steps: Vec<String>,
+    /// `steered`, `local`, `dropped` or `passed`.
+    pub verdict: String,
+    /// The service that takes it.
+    pub service: Option<String>,
+    /// The flow's hash and slot.
+    pub slot: Option<u32>,
+    /// The backend.
+    pub backend: Option<String>,
+}

@@ -1,0 +1,190 @@
+//! A node's answers as text for a person.
+
+use std::fmt::Write as _;
+
+use super::{PeerStatus, RouterStatus, ServiceStatus, Status, TraceAnswer};
+
+/// The status, most important first.
+#[must_use]
+pub fn render_status(status: &Status) -> String {
+    let mut out = String::new();
+    // Writing to a String does not fail.
+    let _ = write_status(&mut out, status);
+    out
+}
+
+/// A trace, one step a line, and the verdict.
+#[must_use]
+pub fn render_trace(answer: &TraceAnswer) -> String {
+    let mut out = String::new();
+    for step in &answer.steps {
+        let _ = writeln!(out, "{step}");
+    }
+    let _ = writeln!(out, "=> {}", answer.verdict);
+    out
+}
+
+fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
+    let adopted = if status.adopted {
+        ", took over a live datapath"
+    } else {
+        ""
+    };
+    writeln!(
+        out,
+        "node {} (hafw {}, pid {}, up {}{adopted})",
+        status.node,
+        status.version,
+        status.pid,
+        duration(status.uptime_seconds * 1000)
+    )?;
+    for interface in &status.interfaces {
+        writeln!(
+            out,
+            "interface {}: {}, XDP {}, MAC {}",
+            interface.name,
+            if interface.up { "up" } else { "DOWN" },
+            interface.xdp_mode,
+            interface.mac
+        )?;
+    }
+    for router in &status.routers {
+        write_router(out, router)?;
+    }
+    for check in &status.checks {
+        let state = match check.up {
+            Some(true) => "up",
+            Some(false) => "DOWN",
+            None => "not known yet",
+        };
+        writeln!(
+            out,
+            "check {}: {state}{}",
+            check.name,
+            because(&check.reason)
+        )?;
+    }
+    for service in &status.services {
+        write_service(out, service)?;
+    }
+    if let Some(proxy) = &status.proxy {
+        let state = if proxy.up { "up" } else { "DOWN" };
+        writeln!(out, "proxy: {state}, pid {}", proxy.pid)?;
+    }
+    writeln!(out, "packets since the maps were made:")?;
+    for (name, count) in &status.counters {
+        writeln!(out, "  {name:<24} {count}")?;
+    }
+    writeln!(
+        out,
+        "note: on this node itself a VIP leads to its own proxy, owner or not; `ping VIP` here \
+         proves nothing"
+    )
+}
+
+fn write_router(out: &mut String, router: &RouterStatus) -> std::fmt::Result {
+    let RouterStatus {
+        name,
+        vrid,
+        interface,
+        version,
+        ..
+    } = router;
+    let vips: Vec<_> = router.vips.iter().map(ToString::to_string).collect();
+    writeln!(
+        out,
+        "router {name}: {} for {} (VRID {vrid} on {interface}, v{version}), VIPs {}",
+        router.state.to_uppercase(),
+        duration(router.since_ms),
+        vips.join(" ")
+    )?;
+    write!(out, "  priority {}", router.effective_priority)?;
+    if router.effective_priority != router.priority {
+        write!(out, " (configured {})", router.priority)?;
+    }
+    match (router.attracting, router.serving) {
+        (true, _) => writeln!(out, ", answers for its VIPs, lease {} ms", router.lease_ms)?,
+        (false, true) => writeln!(out, ", serves what still arrives")?,
+        (false, false) => writeln!(out, ", answers nothing")?,
+    }
+    for reason in &router.reasons {
+        writeln!(out, "  because: {reason}")?;
+    }
+    for PeerStatus {
+        address,
+        mac,
+        priority,
+        adverts,
+        last_ms,
+    } in &router.peers
+    {
+        writeln!(
+            out,
+            "  peer {address} ({mac}): priority {priority}, {adverts} adverts, last {} ago",
+            duration(*last_ms)
+        )?;
+    }
+    if router.foreign_claims > 0 {
+        writeln!(
+            out,
+            "  foreign ARP claims of its VIPs: {}",
+            router.foreign_claims
+        )?;
+    }
+    Ok(())
+}
+
+fn write_service(out: &mut String, service: &ServiceStatus) -> std::fmt::Result {
+    let ServiceStatus {
+        name,
+        address,
+        protocol,
+        mode,
+        slots,
+        backends,
+    } = service;
+    writeln!(
+        out,
+        "service {name}: {protocol} {address}, {mode}, {slots} slots"
+    )?;
+    for backend in backends {
+        let state = match (backend.up, backend.weight) {
+            (_, 0) => "drained",
+            (true, _) => "up",
+            (false, _) => "DOWN",
+        };
+        let next_hop = if backend.next_hop.is_empty() {
+            "NOT RESOLVED"
+        } else {
+            backend.next_hop.as_str()
+        };
+        writeln!(
+            out,
+            "  backend {}: {state}{}, weight {}, next hop {next_hop}, {} slots, {} packets, {} bytes",
+            backend.address,
+            because(&backend.reason),
+            backend.weight,
+            backend.slots,
+            backend.packets,
+            backend.bytes
+        )?;
+    }
+    Ok(())
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(" ({reason})")
+    }
+}
+
+fn duration(ms: u64) -> String {
+    match ms {
+        0..10_000 => format!("{ms} ms"),
+        10_000..600_000 => format!("{} s", ms / 1000),
+        600_000..36_000_000 => format!("{} min", ms / 60_000),
+        _ => format!("{} h", ms / 3_600_000),
+    }
+}

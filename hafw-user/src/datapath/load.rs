@@ -1,0 +1,315 @@
+//! Loading the object, or adopting what an earlier controller left in the pin directory.
+
+use std::io;
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Array, Map, MapData, MapError},
+    programs::{ProgramError, SchedClassifier, Xdp},
+};
+use hafw_common::{ABI_VERSION, Node, maps};
+use thiserror::Error;
+use tracing::{debug, info};
+
+use super::{
+    attach::{AttachError, Attached, XdpMode, attach_egress, attach_xdp, egress_pin, xdp_pin},
+    counters::Counters,
+    events::EventRing,
+    jiffies::{ClockError, Jiffies},
+    lease_table::LeaseTable,
+    object::{GLOBAL_IFACE_SLOT, OBJECT, PROGRAM_CLOCK, PROGRAM_EGRESS, PROGRAM_XDP},
+    pins::{PinDir, PinError},
+    tables::{PeerTable, TableError, Tables},
+};
+
+/// Maps that all program instances share and that outlive the controller.
+const SHARED: &[&str] = &[
+    maps::NODE,
+    maps::IFACES,
+    maps::VRIDS,
+    maps::ROUTERS,
+    maps::LEASES,
+    maps::SEEN,
+    maps::PEERS,
+    maps::VIP_FILTER,
+    maps::VIPS,
+    maps::SERVICES,
+    maps::SLOTS,
+    maps::BACKENDS,
+    maps::TRAFFIC,
+    maps::COUNTERS,
+    maps::EVENTS,
+];
+
+/// An interface to attach to. Its place in the list is its slot.
+#[derive(Clone, Debug)]
+pub struct InterfaceSpec {
+    /// Name.
+    pub name: String,
+    /// Kernel index.
+    pub ifindex: u32,
+    /// Mode asked for.
+    pub mode: XdpMode,
+}
+
+/// What was in the pin directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// Maps of this ABI, with room enough: taken over.
+    Adoptable,
+    /// Maps that this controller cannot use: to be made anew.
+    Unfit,
+}
+
+/// Why there is no datapath.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The object cannot be loaded.
+    #[error("cannot load the eBPF object: {0}")]
+    Load(#[from] EbpfError),
+    /// A program was refused; the verifier's log follows.
+    #[error("cannot load {program}: {source}")]
+    Program {
+        /// The program.
+        program: &'static str,
+        /// The kernel's answer.
+        source: ProgramError,
+    },
+    /// The object lacks something, or it is of another kind: built from other sources.
+    #[error("the eBPF object has no usable {0}")]
+    Missing(&'static str),
+    /// A map is not what it should be.
+    #[error("map {map}: {source}")]
+    Map {
+        /// The map.
+        map: &'static str,
+        /// Why.
+        source: MapError,
+    },
+    /// A word array cannot be mapped.
+    #[error("cannot map a word array: {0}")]
+    Words(#[from] io::Error),
+    /// See [`ClockError`].
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// See [`AttachError`].
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// See [`PinError`].
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// See [`TableError`].
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+/// The open datapath, programs loaded but attached only by [`Datapath::attach`].
+pub struct Datapath {
+    /// Tables of what is ours.
+    pub tables: Tables,
+    /// The lease words.
+    pub leases: LeaseTable,
+    /// Adverts and claims.
+    pub events: EventRing,
+    /// Peers that XDP has seen.
+    pub peers: PeerTable,
+    /// Counters.
+    pub counters: Counters,
+    /// What was found; after [`Found::Unfit`] everything is new.
+    pub found: Found,
+    /// How many slots the maps have.
+    pub capacity: u32,
+    /// The loaded programs, by interface. Once attached they stay without this.
+    pub instances: Vec<(InterfaceSpec, Ebpf)>,
+}
+
+impl Datapath {
+    /// Loads one instance of the programs for each interface, over shared pinned maps. `slots`: how
+    /// many slots the services need.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        pins: &PinDir,
+        interfaces: &[InterfaceSpec],
+        slots: u32,
+    ) -> Result<Self, OpenError> {
+        let (found, node) = examine(pins, slots)?;
+        if found == Found::Unfit {
+            info!("the pinned maps are of another version or too small: made anew");
+            pins.clear()?;
+        }
+        let capacity = match found {
+            Found::Adoptable => node.slot_capacity,
+            // Room for services to come, so that a restart with one more adopts.
+            Found::Nothing | Found::Unfit => slots.max(65_537).next_power_of_two(),
+        };
+
+        let mut instances = Vec::new();
+        let mut taken = None;
+        for (slot, spec) in (0u32..).zip(interfaces) {
+            let mut ebpf = load(pins, slot, capacity)?;
+            load_programs(&mut ebpf)?;
+            if taken.is_none() {
+                taken = Some(take_maps(&mut ebpf, capacity, node.tick_ns)?);
+            }
+            instances.push((spec.clone(), ebpf));
+        }
+        let Some((mut tables, leases, events, peers, counters, jiffies)) = taken else {
+            return Err(OpenError::Missing("interface to run on"));
+        };
+        tables.set_node(Node {
+            abi_version: ABI_VERSION,
+            slot_capacity: capacity,
+            tick_ns: jiffies.tick_ns(),
+            reserved: 0,
+        })?;
+        Ok(Self {
+            tables,
+            leases,
+            events,
+            peers,
+            counters,
+            found,
+            capacity,
+            instances,
+        })
+    }
+
+    /// Attaches the programs, or puts them into the links that are there; takes links of other
+    /// interfaces away. The tables must be filled before.
+    ///
+    /// # Errors
+    /// See [`AttachError`]; what was attached stays pinned, and the caller clears it.
+    pub fn attach(&mut self, pins: &PinDir) -> Result<Vec<Attached>, OpenError> {
+        let mut attached = Vec::new();
+        for (spec, ebpf) in &mut self.instances {
+            let InterfaceSpec {
+                name,
+                ifindex,
+                mode,
+            } = spec;
+            // Egress first: nothing is said in a VIP's name before there can be a lease.
+            attach_egress(classifier(ebpf)?, name, *ifindex, pins)?;
+            let adopted = attach_xdp(xdp(ebpf, PROGRAM_XDP)?, name, *ifindex, *mode, pins)?;
+            debug!(interface = name.as_str(), adopted, "attached");
+            attached.push(Attached {
+                name: name.clone(),
+                ifindex: *ifindex,
+                mode: *mode,
+                adopted,
+            });
+        }
+        let ours: Vec<_> = attached
+            .iter()
+            .flat_map(|a| [xdp_pin(a.ifindex), egress_pin(a.ifindex)])
+            .collect();
+        for name in pins.entries()? {
+            if name.starts_with("link_") && !ours.contains(&name) {
+                pins.remove(&name)?;
+            }
+        }
+        Ok(attached)
+    }
+}
+
+fn examine(pins: &PinDir, slots: u32) -> Result<(Found, Node), OpenError> {
+    let nothing = Node {
+        abi_version: 0,
+        slot_capacity: 0,
+        tick_ns: 0,
+        reserved: 0,
+    };
+    let entries = pins.entries()?;
+    if entries.is_empty() {
+        return Ok((Found::Nothing, nothing));
+    }
+    let complete = SHARED
+        .iter()
+        .all(|name| entries.iter().any(|entry| entry == name));
+    let node = || -> Result<Node, MapError> {
+        let map = Map::from_map_data(MapData::from_pin(pins.entry(maps::NODE))?)?;
+        Array::<_, Node>::try_from(map)?.get(&0, 0)
+    };
+    match node() {
+        Ok(node) if complete && node.abi_version == ABI_VERSION && node.slot_capacity >= slots => {
+            Ok((Found::Adoptable, node))
+        }
+        Ok(_) | Err(_) => Ok((Found::Unfit, nothing)),
+    }
+}
+
+fn load(pins: &PinDir, slot: u32, capacity: u32) -> Result<Ebpf, OpenError> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global(GLOBAL_IFACE_SLOT, &slot, true);
+    loader.map_max_entries(maps::SLOTS, capacity);
+    for name in SHARED {
+        loader.map_pin_path(name, pins.entry(name));
+    }
+    Ok(loader.load(OBJECT)?)
+}
+
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), OpenError> {
+    for program in [PROGRAM_XDP, PROGRAM_CLOCK] {
+        xdp(ebpf, program)?
+            .load()
+            .map_err(|source| OpenError::Program { program, source })?;
+    }
+    classifier(ebpf)?
+        .load()
+        .map_err(|source| OpenError::Program {
+            program: PROGRAM_EGRESS,
+            source,
+        })
+}
+
+type Taken = (Tables, LeaseTable, EventRing, PeerTable, Counters, Jiffies);
+
+fn take_maps(ebpf: &mut Ebpf, slots: u32, tick_ns: u32) -> Result<Taken, OpenError> {
+    let jiffies = Jiffies::calibrate(xdp(ebpf, PROGRAM_CLOCK)?, tick_ns)?;
+    let mut data = |name: &'static str| match ebpf.take_map(name) {
+        Some(Map::Array(data)) => Ok(data),
+        _ => Err(OpenError::Missing(name)),
+    };
+    let leases = LeaseTable::map(data(maps::LEASES)?.fd(), data(maps::SEEN)?.fd(), jiffies)?;
+    let (slots, backends) = Tables::words(&data(maps::SLOTS)?, slots, &data(maps::BACKENDS)?)?;
+    let tables = Tables {
+        node: typed(ebpf, maps::NODE)?,
+        ifaces: typed(ebpf, maps::IFACES)?,
+        vrids: typed(ebpf, maps::VRIDS)?,
+        routers: typed(ebpf, maps::ROUTERS)?,
+        vip_filter: typed(ebpf, maps::VIP_FILTER)?,
+        vips: typed(ebpf, maps::VIPS)?,
+        services: typed(ebpf, maps::SERVICES)?,
+        slots,
+        backends,
+    };
+    let events = EventRing::new(typed(ebpf, maps::EVENTS)?);
+    let counters = Counters::new(typed(ebpf, maps::COUNTERS)?, typed(ebpf, maps::TRAFFIC)?);
+    let peers = PeerTable {
+        peers: typed(ebpf, maps::PEERS)?,
+    };
+    Ok((tables, leases, events, peers, counters, jiffies))
+}
+
+fn typed<T: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    map: &'static str,
+) -> Result<T, OpenError> {
+    let taken = ebpf.take_map(map).ok_or(OpenError::Missing(map))?;
+    T::try_from(taken).map_err(|source| OpenError::Map { map, source })
+}
+
+fn xdp<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, OpenError> {
+    ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(OpenError::Missing(name))
+}
+
+fn classifier(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, OpenError> {
+    ebpf.program_mut(PROGRAM_EGRESS)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(OpenError::Missing(PROGRAM_EGRESS))
+}

@@ -1,0 +1,24 @@
+//! The datapath: the only code that knows aya and names a BPF map.
+//!
+//! [`Datapath::open`] loads or adopts; what it returns is taken apart, because its parts have
+//! different owners: the VRRP thread has the lease table and the event ring, the node's task has
+//! the tables and the counters.
+
+mod attach;
+mod counters;
+mod events;
+mod jiffies;
+mod lease_table;
+mod load;
+mod object;
+mod pins;
+mod tables;
+
+pub use attach::{AttachError, Attached, XdpMode, remove_egress_filter};
+pub use counters::Counters;
+pub use events::{EventRing, Record};
+pub use jiffies::Jiffies;
+pub use lease_table::{LeaseTable, SERVE_BEYOND_ATTRACT};
+pub use load::{Datapath, Found, InterfaceSpec, OpenError};
+pub use pins::{PinDir, PinError};
+pub use tables::{PeerTable, RouterEntry, TableError, Tables};

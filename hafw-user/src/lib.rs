@@ -1,0 +1,13 @@
+//! The controller of a hafw node: reads its configuration, runs VRRP, fills the maps, probes,
+//! supervises the proxy and answers on the control socket.
+
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod datapath;
+pub mod net;
+pub mod node;
+pub mod probe;
+pub mod sys;
+pub mod vrrp;

@@ -1,0 +1,12 @@
+//! The kernel's network configuration: what this node puts there for its VIPs, and what it
+//! watches.
+
+mod next_hop;
+mod routes;
+mod sysctls;
+mod watch;
+
+pub use next_hop::{NextHop, NextHopError, resolve, solicit};
+pub use routes::{RouteError, Routes};
+pub use sysctls::{SysctlError, Sysctls};
+pub use watch::{NetEvent, Watch, WatchError};

@@ -1,0 +1,129 @@
+//! Checks and health checks as probes.
+
+use std::net::SocketAddr;
+
+use hafw_common::service::ServiceKey;
+use hafw_l7::control::client::Control;
+use hafw_lb::{Outcome, State};
+use thiserror::Error;
+
+use crate::{
+    config::{Check, CheckKind, Health, HealthKind, Service},
+    probe::{
+        CommandProbe, HttpProbe, InvalidCommand, InvalidHttp, Probe, ProxyProbe, Report, Target,
+        TargetId,
+    },
+};
+
+/// A check cannot be carried out here.
+#[derive(Debug, Error)]
+pub enum CheckError {
+    /// Its command.
+    #[error("check \"{name}\": {source}")]
+    Command {
+        /// Name.
+        name: String,
+        /// Why.
+        source: InvalidCommand,
+    },
+    /// Its URL.
+    #[error("{name}: {source}")]
+    Http {
+        /// Name, with its kind.
+        name: String,
+        /// Why.
+        source: InvalidHttp,
+    },
+    /// It looks at the proxy, and there is none.
+    #[error("check \"{0}\": there is no proxy")]
+    NoProxy(String),
+}
+
+/// The probe of a `[[check]]`.
+pub(super) fn check_target(check: &Check, proxy: Option<&Control>) -> Result<Target, CheckError> {
+    let name = &check.name.value;
+    let probe = match &check.kind {
+        CheckKind::Command { command, user } => {
+            let probe = CommandProbe::new(command, user).map_err(|source| CheckError::Command {
+                name: name.clone(),
+                source,
+            })?;
+            Probe::Command(probe)
+        }
+        CheckKind::Http {
+            address,
+            host,
+            path,
+        } => {
+            let probe = HttpProbe::new((*address).into(), host, path, &[]).map_err(|source| {
+                CheckError::Http {
+                    name: format!("check \"{name}\""),
+                    source,
+                }
+            })?;
+            Probe::Http(probe)
+        }
+        CheckKind::Tcp(address) => Probe::Tcp((*address).into()),
+        CheckKind::L7 => {
+            let control = proxy
+                .ok_or_else(|| CheckError::NoProxy(name.clone()))?
+                .clone();
+            Probe::Proxy(ProxyProbe::new(move || ask(control.clone())))
+        }
+    };
+    Ok(Target {
+        id: TargetId::Check(name.clone()),
+        probe,
+        interval: check.interval,
+        timeout: check.timeout,
+        rise: check.rise,
+        fall: check.fall,
+        initial: State::Unknown,
+    })
+}
+
+/// The probe of a service's backend.
+pub(super) fn backend_target(
+    service: &Service,
+    key: ServiceKey,
+    backend: SocketAddr,
+    health: &Health,
+    initial: State,
+) -> Result<Target, CheckError> {
+    let address = SocketAddr::new(backend.ip(), health.port.unwrap_or(backend.port()));
+    let probe = match &health.kind {
+        HealthKind::Tcp => Probe::Tcp(address),
+        HealthKind::Http { path, expect } => {
+            let probe = HttpProbe::new(address, &address.to_string(), path, expect);
+            Probe::Http(probe.map_err(|source| CheckError::Http {
+                name: format!("service \"{}\"", service.name.value),
+                source,
+            })?)
+        }
+    };
+    Ok(Target {
+        id: TargetId::Backend {
+            service: key,
+            backend,
+        },
+        probe,
+        interval: health.interval,
+        timeout: health.timeout,
+        rise: health.rise,
+        fall: health.fall,
+        initial,
+    })
+}
+
+async fn ask(control: Control) -> Report {
+    match control.health().await {
+        Ok(()) => Report {
+            outcome: Outcome::Ok,
+            reason: "the proxy serves".into(),
+        },
+        Err(error) => Report {
+            outcome: Outcome::Refused,
+            reason: error.to_string(),
+        },
+    }
+}

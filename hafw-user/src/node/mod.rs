@@ -1,0 +1,19 @@
+//! One running node: what is started in which order, what it does while it runs, and how it ends.
+
+mod adopt;
+mod checks;
+mod detach;
+mod hops;
+mod programs_log;
+mod routers;
+mod run;
+mod services;
+mod start;
+mod status;
+mod stop;
+mod system;
+mod trace;
+pub(crate) mod tracking;
+
+pub use detach::detach;
+pub use run::run;

@@ -1,0 +1,135 @@
+//! From the configuration's routers to what XDP, the VRRP thread and tracking know of them.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use hafw_common::{
+    proto::{VRRP_AUTH_NONE, VRRP_AUTH_PASS},
+    router::RouterConfig as XdpRouter,
+    v4_mapped,
+    vip::{VIP_ACCEPT, VIP_HAS_SERVICE},
+};
+use hafw_vrrp::RouterConfig as VrrpRouter;
+
+use super::tracking::{Track, Tracking};
+use crate::{
+    config::{Auth, CheckKind, Config, Router, SystemFacts, source_of},
+    datapath::{InterfaceSpec, RouterEntry},
+    vrrp::RouterSpec,
+};
+
+/// One router, for all who must know it. Its place in the list is its index everywhere.
+pub(super) struct Built {
+    pub(super) entry: RouterEntry,
+    pub(super) spec: RouterSpec,
+}
+
+/// None if the machine lacks an interface or an address: `against_system` said so before.
+pub(super) fn build(
+    config: &Config,
+    facts: &SystemFacts,
+    interfaces: &[InterfaceSpec],
+) -> Option<Vec<Built>> {
+    config
+        .routers
+        .iter()
+        .map(|router| {
+            let interface = interfaces
+                .iter()
+                .position(|i| i.name == router.interface.value)?;
+            let source = source_of(router, facts.interfaces.get(&router.interface.value)?)?;
+            Some(Built {
+                entry: entry(config, router, interface, source),
+                spec: spec(router, interface, source),
+            })
+        })
+        .collect()
+}
+
+/// Who tracks what.
+pub(super) fn tracking(config: &Config) -> Tracking {
+    let checks = &config.checks;
+    let named = |name: &str| checks.iter().position(|check| check.name.value == name);
+    let routers = config.routers.iter().map(|router| {
+        let tracks = router.track.iter().filter_map(|track| {
+            Some(Track {
+                check: named(&track.check.value)?,
+                weight: track.weight,
+            })
+        });
+        (router.priority.get(), tracks.collect())
+    });
+    let checks = checks
+        .iter()
+        .map(|check| (check.name.value.clone(), check.kind == CheckKind::L7))
+        .collect();
+    Tracking::new(checks, routers.collect())
+}
+
+fn entry(config: &Config, router: &Router, interface: usize, source: Ipv4Addr) -> RouterEntry {
+    let served: BTreeSet<_> = config
+        .services
+        .iter()
+        .map(|service| service.vip.value)
+        .collect();
+    let (auth_type, auth_data) = match router.auth {
+        Auth::None => (VRRP_AUTH_NONE, [0; 8]),
+        Auth::Pass(data) => (VRRP_AUTH_PASS, data),
+    };
+    let accept = if router.accept { VIP_ACCEPT } else { 0 };
+    let vips = router.vips.iter().map(|vip| {
+        let service = if served.contains(&vip.address) {
+            VIP_HAS_SERVICE
+        } else {
+            0
+        };
+        (vip.address, accept | service)
+    });
+    RouterEntry {
+        config: XdpRouter {
+            source: v4_mapped(source.octets()),
+            auth_data,
+            suspend_after: suspend_after(router.interval.as_duration()),
+            vrid: router.vrid.value.get(),
+            version: router.version.number(),
+            auth_type,
+            interval_seconds: router.interval.seconds().unwrap_or(0),
+            // At most MAX_IFACES.
+            iface: u32::try_from(interface).unwrap_or(u32::MAX),
+            reserved: [0; 2],
+        },
+        vips: vips.collect(),
+    }
+}
+
+/// A quarter more than the interval: a renewal that is only a little late is not yet suspect.
+fn suspend_after(interval: Duration) -> u64 {
+    u64::try_from((interval + interval / 4).as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn spec(router: &Router, interface: usize, source: Ipv4Addr) -> RouterSpec {
+    RouterSpec {
+        name: router.name.value.clone(),
+        router: VrrpRouter {
+            vrid: router.vrid.value,
+            version: router.version,
+            priority: router.priority,
+            interval: router.interval,
+            down_timer_adverts: router.down_timer_adverts,
+            preempt: router.preempt,
+            source: source.into(),
+            addresses: router
+                .vips
+                .iter()
+                .map(|vip| IpAddr::from(vip.address))
+                .collect(),
+            auth: router.auth,
+            checksum: router.checksum,
+            grace: router.grace,
+        },
+        interface,
+    }
+}

@@ -1,0 +1,250 @@
+//! What a node does while it runs: it carries news from netlink, probes and the control socket to
+//! those whom they concern. The VRRP thread needs none of this to keep its leases.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use aya::Ebpf;
+use hafw_l7::{control::client::Control, supervise::SupervisorHandle};
+use hafw_vrrp::Priority;
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+use tracing::{error, info, warn};
+
+use super::{
+    services::Services,
+    start::{Parts, start},
+    tracking::{CHECK_PATIENCE, Tracking},
+};
+use crate::{
+    config::{self, Config},
+    control::Call,
+    datapath::{Attached, Counters, InterfaceSpec, LeaseTable, PeerTable, Tables},
+    net::{NetEvent, Watch},
+    probe::{ProbeEvent, Prober, TargetId},
+    vrrp,
+};
+
+/// How often neighbours are kept fresh and waiting routers looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// Every so many ticks, once all neighbours are known.
+const CALM_TICKS: u32 = 8;
+
+/// A running node.
+pub(super) struct Node {
+    pub(super) config: Config,
+    pub(super) adopted: bool,
+    pub(super) socket: PathBuf,
+    pub(super) started: Instant,
+    pub(super) watch: Watch,
+    pub(super) parts: Option<Parts>,
+    pub(super) tables: Tables,
+    pub(super) counters: Counters,
+    pub(super) leases: Arc<LeaseTable>,
+    pub(super) peers: Arc<PeerTable>,
+    /// Kept for their log messages.
+    #[expect(dead_code, reason = "dropping them would close the programs' log")]
+    pub(super) instances: Vec<(InterfaceSpec, Ebpf)>,
+    pub(super) attached: Vec<Attached>,
+    pub(super) macs: Vec<[u8; 6]>,
+    /// Whether each interface is up, by kernel index.
+    pub(super) links: BTreeMap<u32, bool>,
+    pub(super) services: Services,
+    pub(super) tracking: Tracking,
+    pub(super) routers: Vec<RouterState>,
+    pub(super) vrrp: vrrp::Handle,
+    pub(super) proxy: Option<Proxy>,
+    pub(super) prober: Prober,
+    pub(super) probe_queue: mpsc::UnboundedReceiver<ProbeEvent>,
+    pub(super) call_queue: mpsc::Receiver<Call>,
+}
+
+/// What the VRRP thread was told of a router.
+pub(super) struct RouterState {
+    pub(super) started: bool,
+    pub(super) fault: bool,
+    pub(super) priority: Option<u8>,
+}
+
+/// The proxy and its supervisor.
+pub(super) struct Proxy {
+    pub(super) control: Control,
+    pub(super) handle: SupervisorHandle,
+    pub(super) task: JoinHandle<()>,
+}
+
+/// Runs a node until it is told to stop. `socket`: the control socket, if not the state folder's.
+///
+/// # Errors
+/// The configuration, the machine or the kernel refuses.
+pub fn run(file: &Path, socket: Option<&Path>) -> anyhow::Result<()> {
+    let config = config::load(file)?;
+    let socket = socket.map_or_else(|| config.node.state_dir.join("control.sock"), PathBuf::from);
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    runtime.block_on(async {
+        // Before anything is started: a signal that comes meanwhile ends the node in order.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut node = start(config, &socket).await?;
+        tokio::select! {
+            () = node.serve() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping");
+        let again = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        node.stop(again).await
+    })
+}
+
+impl Node {
+    async fn serve(&mut self) {
+        self.set_links();
+        self.apply_standings();
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = 0u32;
+        loop {
+            tokio::select! {
+                event = self.watch.next() => match event {
+                    Some(event) => self.net_event(event).await,
+                    None => return error!("the kernel closed the netlink connection"),
+                },
+                Some(event) = self.probe_queue.recv() => self.probe_event(&event),
+                Some(Call { request, reply }) = self.call_queue.recv() => {
+                    let answer = self.answer(request).await;
+                    // The asker may have gone.
+                    let _ = reply.send(answer);
+                }
+                _ = tick.tick() => {
+                    ticks = ticks.wrapping_add(1);
+                    self.tick(ticks).await;
+                }
+            }
+        }
+    }
+
+    async fn tick(&mut self, ticks: u32) {
+        if self.routers.iter().any(|router| !router.started) {
+            self.apply_standings();
+        }
+        let handle = self.watch.handle();
+        if ticks <= CALM_TICKS || ticks.is_multiple_of(CALM_TICKS) {
+            self.services.solicit(&handle).await;
+        }
+    }
+
+    async fn net_event(&mut self, event: NetEvent) {
+        let events = match event {
+            NetEvent::Lost => {
+                warn!("netlink messages were lost: asking for everything anew");
+                match self.watch.snapshot().await {
+                    Ok(events) => events,
+                    Err(error) => return error!(%error, "netlink"),
+                }
+            }
+            event @ (NetEvent::Link { .. }
+            | NetEvent::LinkGone { .. }
+            | NetEvent::Neighbour { .. }) => vec![event],
+        };
+        for event in &events {
+            match event {
+                NetEvent::Link { ifindex, up, .. } => {
+                    self.links.insert(*ifindex, *up);
+                }
+                NetEvent::LinkGone { ifindex } => {
+                    self.links.insert(*ifindex, false);
+                }
+                NetEvent::Neighbour { .. } | NetEvent::Lost => {}
+            }
+        }
+        self.set_links();
+        self.apply_standings();
+        if let Err(error) = self.services.note(&events, &mut self.tables) {
+            error!(%error, "a next hop could not be changed");
+        }
+    }
+
+    fn probe_event(&mut self, event: &ProbeEvent) {
+        match &event.target {
+            TargetId::Check(name) => {
+                let named = |check: &config::Check| check.name.value == *name;
+                if let Some(index) = self.config.checks.iter().position(named) {
+                    info!(
+                        check = name,
+                        up = event.up(),
+                        reason = event.reason,
+                        "reported"
+                    );
+                    self.tracking.set_check(index, event.up());
+                    self.apply_standings();
+                }
+            }
+            TargetId::Backend { .. } => {
+                if let Err(error) = self.services.probed(event, &mut self.tables) {
+                    error!(%error, "a slot could not be moved");
+                }
+            }
+        }
+    }
+
+    fn set_links(&mut self) {
+        for (index, router) in self.config.routers.iter().enumerate() {
+            let interface = self
+                .attached
+                .iter()
+                .find(|a| a.name == router.interface.value);
+            let up = interface
+                .and_then(|a| self.links.get(&a.ifindex))
+                .copied()
+                .unwrap_or(false);
+            self.tracking.set_link(index, up);
+        }
+    }
+
+    /// Tells the VRRP thread what has changed. A router first takes part when its checks have
+    /// reported, or have had their time.
+    fn apply_standings(&mut self) {
+        for (index, told) in self.routers.iter_mut().enumerate() {
+            let standing = self.tracking.standing(index);
+            if told.priority != Some(standing.priority) {
+                told.priority = Some(standing.priority);
+                self.vrrp
+                    .set_priority(index, Priority::from(standing.priority));
+            }
+            if !told.started {
+                if !standing.complete && self.started.elapsed() < CHECK_PATIENCE {
+                    continue;
+                }
+                told.started = true;
+                self.vrrp.start(index);
+            }
+            if told.fault != standing.fault {
+                told.fault = standing.fault;
+                if standing.fault {
+                    self.vrrp.fault(index, !standing.proxy_down);
+                } else {
+                    self.vrrp.recover(index);
+                }
+            }
+        }
+    }
+}

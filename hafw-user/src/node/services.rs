@@ -1,0 +1,250 @@
+//! The L4 services of a running node: configuration, probes and next hops go into the balancer, and
+//! its plans into the tables.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use hafw_common::service::{MODE_DSR, ServiceKey};
+use hafw_lb::{
+    BackendSpec, Balancer, Capacity, Cause, Change, ConfigureError, Explanation, Flow, Hop, MapOp,
+    ServiceSpec, ServiceStatus, State,
+};
+use rtnetlink::Handle;
+use thiserror::Error;
+use tracing::{debug, info, warn};
+
+use super::{
+    checks::{CheckError, backend_target},
+    hops::Hops,
+};
+use crate::{
+    config::{Config, Service},
+    datapath::{Found, TableError, Tables},
+    net::{NetEvent, NextHopError, resolve, solicit},
+    probe::{ProbeEvent, Target, TargetId},
+};
+
+/// Services could not be brought into the maps.
+#[derive(Debug, Error)]
+pub enum ServiceError {
+    /// More than the maps hold.
+    #[error(transparent)]
+    Configure(#[from] ConfigureError),
+    /// A map refused.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A backend is this node itself.
+    #[error("service \"{service}\": {source}")]
+    Backend {
+        /// Name of the service.
+        service: String,
+        /// Why.
+        source: NextHopError,
+    },
+}
+
+/// See the module.
+pub(super) struct Services {
+    balancer: Balancer,
+    hops: Hops,
+    backends: Vec<Ipv4Addr>,
+}
+
+impl Services {
+    /// Goes on with what the tables have, and makes it what the configuration says. `routers`
+    /// names the router of each VIP.
+    pub(super) fn open(
+        config: &Config,
+        tables: &mut Tables,
+        found: Found,
+        capacity: u32,
+    ) -> Result<Self, ServiceError> {
+        let capacity = Capacity::with_slots(capacity);
+        let balancer = match found {
+            Found::Adoptable => Balancer::adopt(capacity, &tables.found()?),
+            Found::Nothing | Found::Unfit => Balancer::new(capacity),
+        };
+        let specs: Vec<_> = config
+            .services
+            .iter()
+            .map(|service| spec(config, service))
+            .collect();
+        let mut backends: Vec<_> = config
+            .services
+            .iter()
+            .flat_map(|service| &service.backends)
+            .map(|backend| *backend.address.value.ip())
+            .collect();
+        backends.sort_unstable();
+        backends.dedup();
+        let mut services = Self {
+            balancer,
+            hops: Hops::default(),
+            backends,
+        };
+        let plan = services.balancer.configure(&specs)?;
+        apply(tables, &plan)?;
+        Ok(services)
+    }
+
+    /// Asks the kernel for the way to each backend.
+    pub(super) async fn find_routes(&mut self, handle: &Handle) -> Result<(), NextHopError> {
+        for backend in &self.backends {
+            match resolve(handle, IpAddr::V4(*backend)).await {
+                Ok(hop) => self.hops.set_route(*backend, hop),
+                Err(error @ NextHopError::Local(_)) => return Err(error),
+                Err(error) => warn!(%error, "a backend cannot be reached"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes changes of links and neighbours in.
+    pub(super) fn note(
+        &mut self,
+        events: &[NetEvent],
+        tables: &mut Tables,
+    ) -> Result<(), TableError> {
+        let mut changed: Vec<_> = events
+            .iter()
+            .flat_map(|event| self.hops.note(event))
+            .collect();
+        changed.sort_unstable();
+        changed.dedup();
+        self.put_hops(&changed, tables)
+    }
+
+    /// Puts the known ways to all backends into the maps.
+    pub(super) fn put_all_hops(&mut self, tables: &mut Tables) -> Result<(), TableError> {
+        let all = self.backends.clone();
+        self.put_hops(&all, tables)
+    }
+
+    fn put_hops(&mut self, backends: &[Ipv4Addr], tables: &mut Tables) -> Result<(), TableError> {
+        let changes: Vec<_> = backends
+            .iter()
+            .filter_map(|backend| {
+                let resolved = self.hops.resolved(*backend);
+                // A way that is not known does not replace one that a former controller knew.
+                resolved.next_hop?;
+                let hop = Hop {
+                    next_hop: resolved.next_hop,
+                    source: resolved.source,
+                    ifindex: resolved.ifindex,
+                };
+                Some(Change::Hop {
+                    address: IpAddr::V4(*backend),
+                    hop,
+                })
+            })
+            .collect();
+        apply(tables, &self.balancer.update(&changes))
+    }
+
+    /// Keeps the neighbours known. True while one is not.
+    pub(super) async fn solicit(&self, handle: &Handle) -> bool {
+        let mut missing = false;
+        for hop in self.hops.wanted() {
+            missing |= !self.hops.knows(hop);
+            if let Err(error) = solicit(handle, hop).await {
+                debug!(?hop, %error, "a neighbour cannot be asked for");
+            }
+        }
+        missing
+    }
+
+    /// A probe of a backend says something new.
+    pub(super) fn probed(
+        &mut self,
+        event: &ProbeEvent,
+        tables: &mut Tables,
+    ) -> Result<(), TableError> {
+        let TargetId::Backend { service, backend } = event.target else {
+            return Ok(());
+        };
+        match event.state {
+            State::Up => info!(target = %event.target, reason = event.reason, "up"),
+            State::Down(Cause::TimedOut | Cause::Failed) => {
+                warn!(target = %event.target, reason = event.reason, "down");
+            }
+            State::Unknown => {}
+        }
+        let change = Change::State {
+            service,
+            backend,
+            state: event.state,
+        };
+        apply(tables, &self.balancer.update(&[change]))
+    }
+
+    /// Probes of all backends that have health checks.
+    pub(super) fn targets(&self, config: &Config) -> Result<Vec<Target>, CheckError> {
+        let mut targets = Vec::new();
+        for service in &config.services {
+            let Some(health) = &service.health else {
+                continue;
+            };
+            let key = key(service);
+            let status = self.balancer.service(key);
+            for backend in &service.backends {
+                let address = SocketAddr::from(backend.address.value);
+                let known = status
+                    .iter()
+                    .flat_map(|s| &s.backends)
+                    .find(|b| b.address == address);
+                // One that the former controller had taken out is looked at anew.
+                let initial = match known.map(|backend| backend.state) {
+                    Some(State::Up) => State::Up,
+                    Some(State::Unknown | State::Down(_)) | None => State::Unknown,
+                };
+                targets.push(backend_target(service, key, address, health, initial)?);
+            }
+        }
+        Ok(targets)
+    }
+
+    pub(super) fn status(&self, service: &Service) -> Option<ServiceStatus> {
+        self.balancer.service(key(service))
+    }
+
+    pub(super) fn choose(&self, flow: Flow) -> Option<Explanation> {
+        self.balancer.choose(flow)
+    }
+}
+
+/// The key of a service.
+pub(super) fn key(service: &Service) -> ServiceKey {
+    ServiceKey {
+        address: service.vip.value.octets(),
+        port: service.port.to_be_bytes(),
+        protocol: service.protocol.number(),
+        reserved: 0,
+    }
+}
+
+fn spec(config: &Config, service: &Service) -> ServiceSpec {
+    let owner = config.routers.iter().position(|router| {
+        router
+            .vips
+            .iter()
+            .any(|vip| vip.address == service.vip.value)
+    });
+    let backends = service.backends.iter().map(|backend| BackendSpec {
+        address: backend.address.value.into(),
+        weight: backend.weight,
+        probed: service.health.is_some(),
+    });
+    ServiceSpec {
+        key: key(service),
+        // `validate` refuses a service without a router.
+        router: owner
+            .and_then(|index| u32::try_from(index).ok())
+            .unwrap_or(u32::MAX),
+        mode: MODE_DSR,
+        slots: service.slots,
+        backends: backends.collect(),
+    }
+}
+
+fn apply(tables: &mut Tables, plan: &[MapOp]) -> Result<(), TableError> {
+    plan.iter().try_for_each(|op| tables.apply(op))
+}

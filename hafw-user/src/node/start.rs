@@ -1,0 +1,349 @@
+//! Starting: everything that can be refused is refused before anything is touched; the maps are
+//! filled before the programs are attached; a lease that a former controller left is gone on with
+//! as soon as the VRRP thread runs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+    sync::Arc,
+    time::Instant as StdInstant,
+};
+
+use anyhow::{Context as _, bail};
+use hafw_common::{
+    iface::Iface,
+    mac_to_word,
+    maps::{MAX_IFACES, MAX_ROUTERS},
+};
+use hafw_l7::supervise::Supervisor;
+use hafw_vrrp::Priority;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::{
+    adopt::{Remains, inherit},
+    checks::check_target,
+    programs_log,
+    routers::{self, Built},
+    run::{Node, Proxy, RouterState},
+    services::Services,
+    stop::withdraw,
+    system,
+};
+use crate::{
+    config::{Config, SystemFacts, against_system},
+    control::serve,
+    datapath::{Datapath, Found, InterfaceSpec, LeaseTable, PinDir},
+    net::{NetEvent, Routes, Sysctls, Watch},
+    probe::Prober,
+    sys::clock,
+    vrrp::{DriverParts, Start, WireSpec, spawn},
+};
+
+/// Brings a node up. What was put into the kernel before a failure is taken out again, unless it
+/// was there before.
+pub(super) async fn start(config: Config, socket: &Path) -> anyhow::Result<Node> {
+    system::check()?;
+    let facts = SystemFacts::gather().context("cannot list the interfaces")?;
+    against_system(&config, &facts)?;
+    let state_dir = &config.node.state_dir;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(state_dir)
+        .with_context(|| format!("cannot make state_dir {}", state_dir.display()))?;
+    let pins = PinDir::lock(&config.node.pin_dir)?;
+    let watch = Watch::open()?;
+    let parts = Parts {
+        routes: Routes::new(watch.handle()),
+        sysctls: Sysctls::new(state_dir),
+        pins,
+    };
+    let names = config
+        .interfaces
+        .iter()
+        .map(|i| i.name.value.clone())
+        .collect::<Vec<_>>();
+    let mut adopted = false;
+    match bring_up(config, facts, socket, watch, &parts, &mut adopted).await {
+        Ok(mut node) => {
+            node.parts = Some(parts);
+            Ok(node)
+        }
+        Err(error) if adopted => Err(error),
+        Err(error) => {
+            if let Err(undo) = withdraw(parts, &names).await {
+                warn!(error = %undo, "could not take everything back; `hafw detach` tries again");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What a node puts into the kernel, and takes out at its end.
+pub(super) struct Parts {
+    pub(super) routes: Routes,
+    pub(super) sysctls: Sysctls,
+    pub(super) pins: PinDir,
+}
+
+async fn bring_up(
+    config: Config,
+    facts: SystemFacts,
+    socket: &Path,
+    watch: Watch,
+    parts: &Parts,
+    adopted: &mut bool,
+) -> anyhow::Result<Node> {
+    let interfaces = interfaces(&config, &facts)?;
+    let built = routers::build(&config, &facts, &interfaces)
+        .context("an interface changed while the node started")?;
+    let slots = config.services.iter().map(|service| service.slots).sum();
+
+    parts.sysctls.set()?;
+    let vips: BTreeSet<_> = config
+        .routers
+        .iter()
+        .flat_map(|router| &router.vips)
+        .map(|vip| vip.address)
+        .collect();
+    parts.routes.set(&vips).await?;
+
+    let mut datapath = Datapath::open(&parts.pins, &interfaces, slots)?;
+    let found = datapath.found;
+    *adopted = found == Found::Adoptable;
+    let macs = macs(&interfaces, &facts);
+    datapath
+        .tables
+        .set_ifaces(&iface_entries(&interfaces, &macs))?;
+    let starts = inherit_leases(&datapath, &built)?;
+    let entries: Vec<_> = built.iter().map(|router| router.entry.clone()).collect();
+    datapath.tables.set_routers(&entries)?;
+    let mut services = Services::open(&config, &mut datapath.tables, found, datapath.capacity)?;
+    services
+        .find_routes(&watch.handle())
+        .await
+        .context("a service has an unfit backend")?;
+    let snapshot = watch.snapshot().await?;
+    services.note(&snapshot, &mut datapath.tables)?;
+    services.put_all_hops(&mut datapath.tables)?;
+    let attached = datapath.attach(&parts.pins)?;
+
+    let Datapath {
+        mut instances,
+        tables,
+        leases,
+        events,
+        peers,
+        counters,
+        ..
+    } = datapath;
+    instances
+        .iter_mut()
+        .for_each(|(_, ebpf)| programs_log::forward(ebpf));
+    let leases = Arc::new(leases);
+    let peers = Arc::new(peers);
+    let wires = interfaces.iter().zip(&macs).map(|(i, mac)| WireSpec {
+        name: i.name.clone(),
+        ifindex: i.ifindex,
+        mac: *mac,
+    });
+    let driver = DriverParts {
+        interfaces: wires.collect(),
+        leases: Arc::clone(&leases),
+        events,
+        peers: Arc::clone(&peers),
+    };
+    let mut tracking = routers::tracking(&config);
+    let mut routers = Vec::new();
+    for (index, start) in starts.iter().enumerate() {
+        let adopted = if let Start::Adopt { priority, .. } = start {
+            tracking.inherit(index, priority.get());
+            true
+        } else {
+            false
+        };
+        routers.push(RouterState {
+            started: adopted,
+            fault: false,
+            priority: None,
+        });
+    }
+    let specs = built
+        .into_iter()
+        .map(|router| router.spec)
+        .zip(starts)
+        .collect();
+    let vrrp = spawn(driver, specs)?;
+
+    let proxy = start_proxy(&config).await?;
+    let (probe_events, probe_queue) = mpsc::unbounded_channel();
+    let mut prober = Prober::new(probe_events);
+    let control = proxy.as_ref().map(|proxy| &proxy.control);
+    let mut targets = config
+        .checks
+        .iter()
+        .map(|check| check_target(check, control))
+        .collect::<Result<Vec<_>, _>>()?;
+    targets.extend(services.targets(&config)?);
+    prober.set_targets(targets);
+    let (calls, call_queue) = mpsc::channel(16);
+    serve(socket, calls)?;
+
+    info!(
+        node = config.node.id,
+        routers = config.routers.len(),
+        services = config.services.len(),
+        adopted = *adopted,
+        "running"
+    );
+    Ok(Node {
+        adopted: *adopted,
+        links: links(&snapshot),
+        socket: socket.to_path_buf(),
+        started: StdInstant::now(),
+        config,
+        watch,
+        parts: None,
+        tables,
+        counters,
+        leases,
+        peers,
+        instances,
+        attached,
+        macs,
+        services,
+        tracking,
+        routers,
+        vrrp,
+        proxy,
+        prober,
+        probe_queue,
+        call_queue,
+    })
+}
+
+fn interfaces(config: &Config, facts: &SystemFacts) -> anyhow::Result<Vec<InterfaceSpec>> {
+    if config.interfaces.len() > MAX_IFACES as usize {
+        bail!(
+            "{} interfaces: at most {MAX_IFACES} are supported",
+            config.interfaces.len()
+        );
+    }
+    if config.routers.len() > MAX_ROUTERS as usize {
+        bail!(
+            "{} virtual routers: at most {MAX_ROUTERS} are supported",
+            config.routers.len()
+        );
+    }
+    let mut specs = Vec::new();
+    for interface in &config.interfaces {
+        let name = &interface.name;
+        let Some(found) = facts.interfaces.get(&name.value) else {
+            bail!(
+                "{}: interface \"{}\": there is none of this name here",
+                name.place,
+                name.value
+            );
+        };
+        specs.push(InterfaceSpec {
+            name: name.value.clone(),
+            ifindex: found.index,
+            mode: interface.xdp_mode,
+        });
+    }
+    Ok(specs)
+}
+
+fn macs(interfaces: &[InterfaceSpec], facts: &SystemFacts) -> Vec<[u8; 6]> {
+    let mac = |spec: &InterfaceSpec| facts.interfaces.get(&spec.name)?.mac;
+    interfaces
+        .iter()
+        .map(|spec| mac(spec).unwrap_or_default())
+        .collect()
+}
+
+fn iface_entries(interfaces: &[InterfaceSpec], macs: &[[u8; 6]]) -> Vec<Iface> {
+    let entry = |(spec, mac): (&InterfaceSpec, &[u8; 6])| Iface {
+        mac: mac_to_word(*mac),
+        ifindex: spec.ifindex,
+        reserved: 0,
+    };
+    interfaces.iter().zip(macs).map(entry).collect()
+}
+
+/// Decides for each router whether its lease is gone on with. One that is not, is ended: its words
+/// may be another router's.
+fn inherit_leases(datapath: &Datapath, built: &[Built]) -> anyhow::Result<Vec<Start>> {
+    let Datapath {
+        tables,
+        leases,
+        peers,
+        found,
+        ..
+    } = datapath;
+    let mut starts = Vec::new();
+    for (index, router) in built.iter().enumerate() {
+        let inherited = if *found == Found::Adoptable {
+            let config = tables.router(u32::try_from(index)?)?;
+            let remains = Remains {
+                config: &config,
+                lease: &leases.lease(index),
+                seen: &leases.seen(index),
+                peers: &peers.of(index)?,
+            };
+            inherit(&remains, &router.entry.config, clock::now())
+        } else {
+            None
+        };
+        starts.push(match inherited {
+            Some(inherited) => Start::Adopt {
+                lease_ends: inherited.lease_ends,
+                priority: inherited.priority,
+            },
+            None => {
+                give_up(leases, index, router.spec.router.priority);
+                Start::Wait
+            }
+        });
+    }
+    for beyond in built.len()..MAX_ROUTERS as usize {
+        if leases.lease(beyond).serve_until != 0 {
+            leases.clear(beyond);
+        }
+    }
+    Ok(starts)
+}
+
+/// Ends attracting. Services that an earlier controller left go on being steered until the words
+/// run out: neighbours may still send here.
+fn give_up(leases: &LeaseTable, router: usize, priority: Priority) {
+    leases.stop_attracting(router);
+    leases.set_priority(router, priority.get());
+}
+
+fn links(events: &[NetEvent]) -> BTreeMap<u32, bool> {
+    let link = |event: &NetEvent| match event {
+        NetEvent::Link { ifindex, up, .. } => Some((*ifindex, *up)),
+        NetEvent::LinkGone { .. } | NetEvent::Neighbour { .. } | NetEvent::Lost => None,
+    };
+    events.iter().filter_map(link).collect()
+}
+
+async fn start_proxy(config: &Config) -> anyhow::Result<Option<Proxy>> {
+    let Some(proxy) = &config.proxy else {
+        return Ok(None);
+    };
+    let exe = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut supervisor =
+        Supervisor::start_or_adopt(proxy.clone(), &config.node.state_dir, &exe).await?;
+    let (control, handle) = (supervisor.control(), supervisor.handle());
+    let task = tokio::spawn(async move { supervisor.run().await });
+    Ok(Some(Proxy {
+        control,
+        handle,
+        task,
+    }))
+}

@@ -1,0 +1,229 @@
+//! What `hafw status` shows, put together from those who know.
+
+use std::net::IpAddr;
+
+use hafw_common::{
+    mac_from_word,
+    router::{PeerKey, PeerSeen},
+};
+use hafw_lb::State;
+use tracing::warn;
+
+use super::run::Node;
+use crate::{
+    config::{Router, Service},
+    control::{
+        Answer, BackendStatus, CheckStatus, InterfaceStatus, PeerStatus, ProxyStatus, Request,
+        RouterStatus, ServiceStatus, Status,
+    },
+    probe::{Latest, TargetId},
+    sys::clock,
+    vrrp::Snapshot,
+};
+
+impl Node {
+    pub(super) async fn answer(&self, request: Request) -> Answer {
+        match request {
+            Request::Status => Answer::Status(Box::new(self.status().await)),
+            Request::Trace(flow) => Answer::Trace(self.trace(&flow)),
+        }
+    }
+
+    async fn status(&self) -> Status {
+        let snapshots = self.vrrp.snapshots();
+        let routers = self.config.routers.iter().zip(&snapshots).enumerate();
+        let counters = self.counters.all().unwrap_or_else(|error| {
+            warn!(%error, "the counters cannot be read");
+            Vec::new()
+        });
+        Status {
+            node: self.config.node.id.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            adopted: self.adopted,
+            interfaces: self.interfaces(&snapshots),
+            routers: routers
+                .map(|(index, (r, s))| self.router(index, r, s))
+                .collect(),
+            checks: self.checks(),
+            services: self
+                .config
+                .services
+                .iter()
+                .map(|s| self.service(s))
+                .collect(),
+            proxy: self.proxy_status().await,
+            counters: counters
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(counter, count)| (counter.name().to_owned(), count))
+                .collect(),
+        }
+    }
+
+    fn interfaces(&self, snapshots: &[Snapshot]) -> Vec<InterfaceStatus> {
+        let through = |name: &str| {
+            let mut routers = self.config.routers.iter().zip(snapshots);
+            routers
+                .find(|(r, _)| r.interface.value == name)
+                .map(|(_, s)| s.through_netfilter)
+        };
+        let status = |(attached, mac): (&crate::datapath::Attached, &[u8; 6])| InterfaceStatus {
+            name: attached.name.clone(),
+            xdp_mode: attached.mode.name().into(),
+            up: self.links.get(&attached.ifindex).copied().unwrap_or(false),
+            mac: mac_text(*mac),
+            adverts_through_netfilter: through(&attached.name).unwrap_or(0),
+        };
+        self.attached.iter().zip(&self.macs).map(status).collect()
+    }
+
+    fn router(&self, index: usize, config: &Router, snapshot: &Snapshot) -> RouterStatus {
+        let now = clock::now();
+        let machine = &snapshot.router;
+        let seen = self.leases.seen(index);
+        let attracting = self.leases.is_attracting(index, now);
+        let ends = hafw_vrrp::Instant::from_nanos(self.leases.lease(index).attract_until);
+        let lease = if attracting {
+            ends.saturating_duration_since(now)
+        } else {
+            Default::default()
+        };
+        let mut reasons = self.tracking.standing(index).reasons;
+        if !snapshot.failure.is_empty() {
+            reasons.push(format!("its adverts cannot be sent: {}", snapshot.failure));
+        }
+        let peers: Vec<_> = self
+            .peers
+            .of(index)
+            .unwrap_or_default()
+            .iter()
+            .map(|peer| peer_status(peer, now))
+            .collect();
+        let active = machine
+            .peer()
+            .filter(|_| !machine.is_active())
+            .and_then(|heard| {
+                let address = heard.source.to_string();
+                peers.iter().find(|peer| peer.address == address).cloned()
+            });
+        RouterStatus {
+            name: config.name.value.clone(),
+            interface: config.interface.value.clone(),
+            vrid: config.vrid.value.get(),
+            version: config.version.number(),
+            state: machine.state().kind().name().into(),
+            since_ms: ms(now.saturating_duration_since(machine.since())),
+            priority: config.priority.get(),
+            effective_priority: machine.priority().get(),
+            attracting,
+            serving: self.leases.is_serving(index, now),
+            lease_ms: ms(lease),
+            vips: config
+                .vips
+                .iter()
+                .map(|vip| IpAddr::from(vip.address))
+                .collect(),
+            active,
+            peers,
+            transitions: machine.transitions(),
+            adverts_sent: snapshot.sent,
+            adverts_failed: snapshot.failed,
+            announcements: snapshot.announced,
+            foreign_claims: seen.claims,
+            reasons,
+        }
+    }
+
+    fn checks(&self) -> Vec<CheckStatus> {
+        let status = |check: &crate::config::Check| {
+            let name = check.name.value.clone();
+            let latest = self.prober.latest(&TargetId::Check(name.clone()));
+            let (up, reason) = match latest {
+                Some(Latest {
+                    state,
+                    report: Some(report),
+                    ..
+                }) => (Some(state == State::Up), report.reason),
+                Some(Latest { report: None, .. }) | None => (None, String::new()),
+            };
+            CheckStatus { name, up, reason }
+        };
+        self.config.checks.iter().map(status).collect()
+    }
+
+    fn service(&self, config: &Service) -> ServiceStatus {
+        let key = super::services::key(config);
+        let status = self.services.status(config);
+        let backend = |backend: &hafw_lb::BackendStatus| {
+            let id = TargetId::Backend {
+                service: key,
+                backend: backend.address,
+            };
+            let report = self.prober.latest(&id).and_then(|latest| latest.report);
+            let traffic = self.counters.traffic(backend.index).unwrap_or_default();
+            BackendStatus {
+                address: backend.address.to_string(),
+                weight: backend.weight,
+                up: matches!(backend.state, State::Up | State::Unknown),
+                reason: report.map(|report| report.reason).unwrap_or_default(),
+                next_hop: backend.hop.next_hop.map(mac_text).unwrap_or_default(),
+                slots: backend.slots,
+                packets: traffic.packets,
+                bytes: traffic.bytes,
+            }
+        };
+        ServiceStatus {
+            name: config.name.value.clone(),
+            address: format!("{}:{}", config.vip.value, config.port),
+            protocol: config.protocol.name().into(),
+            mode: "dsr".into(),
+            slots: config.slots,
+            backends: status
+                .iter()
+                .flat_map(|s| &s.backends)
+                .map(backend)
+                .collect(),
+        }
+    }
+
+    async fn proxy_status(&self) -> Option<ProxyStatus> {
+        let proxy = self.proxy.as_ref()?;
+        let status = proxy.control.status().await;
+        Some(match status {
+            Ok(status) => ProxyStatus {
+                pid: status.pid,
+                up: !status.stopping && status.workers.iter().all(|worker| worker.alive),
+                detail: serde_json::to_value(&status).unwrap_or_default(),
+            },
+            Err(error) => ProxyStatus {
+                pid: 0,
+                up: false,
+                detail: serde_json::Value::String(error.to_string()),
+            },
+        })
+    }
+}
+
+fn peer_status((key, seen): &(PeerKey, PeerSeen), now: hafw_vrrp::Instant) -> PeerStatus {
+    let last = hafw_vrrp::Instant::from_nanos(seen.last_at);
+    PeerStatus {
+        address: std::net::Ipv6Addr::from(key.source)
+            .to_canonical()
+            .to_string(),
+        mac: mac_text(mac_from_word(seen.mac)),
+        priority: u8::try_from(seen.priority).unwrap_or(u8::MAX),
+        adverts: seen.adverts,
+        last_ms: ms(now.saturating_duration_since(last)),
+    }
+}
+
+fn mac_text(mac: [u8; 6]) -> String {
+    let [a, b, c, d, e, f] = mac;
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+}
+
+fn ms(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

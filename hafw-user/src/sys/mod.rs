@@ -1,0 +1,6 @@
+//! What the kernel offers and no library wraps: small, each with its own `unsafe`.
+
+pub mod clock;
+pub mod packet;
+pub mod vrrp_socket;
+pub mod words;

@@ -1,0 +1,335 @@
+//! The engine's world: the ring, the wires and the lease words.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::{AsFd as _, BorrowedFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use hafw_common::{event::AdvertEvent, proto::VRRP_GROUP_V4};
+use hafw_vrrp::{
+    Effects, Engine, Event, Instant, Missed, Priority, Refusal, Revocation, RouterConfig,
+    StateKind, Transition, wire::Advertisement,
+};
+use tracing::{error, info, warn};
+
+use super::{
+    handoff::Handoff,
+    thread::Snapshot,
+    wire::{Wire, WireError, WireSpec},
+};
+use crate::{
+    datapath::{EventRing, LeaseTable, PeerTable, Record},
+    sys::clock,
+};
+
+/// How much of a grace may be left when it is looked at whether something still arrives.
+const GRACE_MARGIN: Duration = Duration::from_secs(1);
+/// How much a grace is prolonged by, when something does.
+const GRACE_MORE: Duration = Duration::from_secs(10);
+
+/// One virtual router of the node.
+#[derive(Clone, Debug)]
+pub struct RouterSpec {
+    /// Name, for the log.
+    pub name: String,
+    /// The protocol's part.
+    pub router: RouterConfig,
+    /// Index of its interface among [`DriverParts::interfaces`].
+    pub interface: usize,
+}
+
+/// What the driver works with.
+pub struct DriverParts {
+    /// Interfaces of the routers.
+    pub interfaces: Vec<WireSpec>,
+    /// The lease words.
+    pub leases: Arc<LeaseTable>,
+    /// The ring.
+    pub events: EventRing,
+    /// Peers as XDP saw them: asked when the ring overflowed.
+    pub peers: Arc<PeerTable>,
+}
+
+/// See the module.
+pub(super) struct Driver {
+    wires: Vec<Wire>,
+    leases: Arc<LeaseTable>,
+    events: EventRing,
+    peers: Arc<PeerTable>,
+    routers: Vec<Router>,
+}
+
+struct Router {
+    spec: RouterSpec,
+    /// The state as the log and the hand-off know it.
+    active_with: Option<u8>,
+    handoff: Handoff,
+    /// When the grace ends, while there is one, and whether the proxy's connections are in it.
+    grace: Option<(Instant, bool)>,
+    /// In a fault, whether the proxy still works.
+    local_in_fault: bool,
+    /// SEEN's count of adverts without room in the ring, as last looked at.
+    overflow: u64,
+    sent: u64,
+    failed: u64,
+    failure: String,
+    announced: u64,
+}
+
+impl Driver {
+    pub(super) fn open(parts: DriverParts, routers: Vec<RouterSpec>) -> Result<Self, WireError> {
+        let DriverParts {
+            interfaces,
+            leases,
+            events,
+            peers,
+        } = parts;
+        let wires = interfaces
+            .iter()
+            .map(Wire::open)
+            .collect::<Result<_, _>>()?;
+        let routers = routers.into_iter().enumerate().map(|(index, spec)| Router {
+            spec,
+            active_with: None,
+            handoff: Handoff::default(),
+            grace: None,
+            local_in_fault: true,
+            overflow: leases.seen(index).overflow,
+            sent: 0,
+            failed: 0,
+            failure: String::new(),
+            announced: 0,
+        });
+        let routers = routers.collect();
+        Ok(Self {
+            wires,
+            leases,
+            events,
+            peers,
+            routers,
+        })
+    }
+
+    pub(super) fn set_local_in_fault(&mut self, router: usize, local: bool) {
+        if let Some(router) = self.routers.get_mut(router) {
+            router.local_in_fault = local;
+        }
+    }
+
+    pub(super) fn ring_fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.wires.iter().map(Wire::vrrp_fd)
+    }
+
+    pub(super) fn drain_sockets(&mut self) {
+        self.wires.iter_mut().for_each(Wire::drain);
+    }
+
+    pub(super) fn snapshots(&self, engine: &Engine) -> Vec<Snapshot> {
+        self.routers
+            .iter()
+            .zip(engine.routers())
+            .map(|(router, machine)| Snapshot {
+                router: machine.clone(),
+                sent: router.sent,
+                failed: router.failed,
+                failure: router.failure.clone(),
+                announced: router.announced,
+                in_grace: router.grace.is_some(),
+                through_netfilter: self.wires[router.spec.interface].through_netfilter(),
+            })
+            .collect()
+    }
+
+    /// Prolongs graces in which something still arrives. True while there is one.
+    pub(super) fn tend_graces(&mut self, now: Instant) -> bool {
+        for (index, router) in self.routers.iter_mut().enumerate() {
+            let Some((until, local)) = router.grace else {
+                continue;
+            };
+            if now + GRACE_MARGIN < until {
+                continue;
+            }
+            if self.leases.idle_in_grace(index, now) < GRACE_MORE {
+                warn!(
+                    router = router.spec.name,
+                    "neighbours still send here: serving on for {GRACE_MORE:?}"
+                );
+                let until = now + GRACE_MORE;
+                self.leases.extend_grace(index, until, local);
+                router.grace = Some((until, local));
+            } else if now >= until {
+                router.grace = None;
+            }
+        }
+        self.routers.iter().any(|router| router.grace.is_some())
+    }
+
+    fn advert(&mut self, event: &AdvertEvent) -> Option<(usize, Event)> {
+        let index = event.router as usize;
+        let at = Instant::from_nanos(event.at);
+        let source = unmapped(event.source);
+        let message = event.message.get(..usize::from(event.length))?;
+        // The third byte of either version: the message was judged by XDP.
+        let priority = *message.get(2)?;
+        let router = self.routers.get_mut(index)?;
+        if let Some(mac) = router
+            .handoff
+            .saw(event.mac, priority, at, router.active_with)
+        {
+            self.leases
+                .hand_off(index, mac, at + router.spec.router.grace);
+        }
+        let destination = Ipv4Addr::from(VRRP_GROUP_V4).into();
+        Some((
+            index,
+            Event::Advert {
+                at,
+                source,
+                destination,
+                message: message.to_vec(),
+            },
+        ))
+    }
+}
+
+impl Effects for Driver {
+    fn now(&mut self) -> Instant {
+        clock::now()
+    }
+
+    fn next_event(&mut self) -> Option<(usize, Event)> {
+        loop {
+            let event = match self.events.next()? {
+                Record::Advert { event } => self.advert(&event),
+                Record::Claim { event } => {
+                    let at = Instant::from_nanos(event.at);
+                    Some((event.router as usize, Event::Claim { at }))
+                }
+            };
+            // A record of a router that a former controller had is skipped.
+            if let Some((index, _)) = &event
+                && *index < self.routers.len()
+            {
+                return event;
+            }
+        }
+    }
+
+    fn missed(&mut self, index: usize) -> Vec<Missed> {
+        let overflow = self.leases.seen(index).overflow;
+        let Some(router) = self.routers.get_mut(index) else {
+            return Vec::new();
+        };
+        if overflow == router.overflow {
+            return Vec::new();
+        }
+        warn!(
+            router = router.spec.name,
+            "the event ring overflowed: asking for the peers"
+        );
+        router.overflow = overflow;
+        let peers = match self.peers.of(index) {
+            Ok(peers) => peers,
+            Err(error) => {
+                error!(%error, "cannot read the peers");
+                return Vec::new();
+            }
+        };
+        let missed = peers.into_iter().map(|(key, seen)| Missed {
+            at: Instant::from_nanos(seen.last_at),
+            source: unmapped(key.source),
+            priority: Priority::from(u8::try_from(seen.priority).unwrap_or(u8::MAX)),
+        });
+        missed.collect()
+    }
+
+    fn send(&mut self, index: usize, advert: &Advertisement) -> bool {
+        let router = &mut self.routers[index];
+        let wire = &mut self.wires[router.spec.interface];
+        match wire.advertise(&router.spec.router, advert) {
+            Ok(()) => {
+                router.sent += 1;
+                if !router.failure.is_empty() {
+                    info!(router = router.spec.name, "adverts leave again");
+                    router.failure.clear();
+                }
+                true
+            }
+            Err(error) => {
+                router.failed += 1;
+                let text = error.to_string();
+                // Once for each reason, not once for each advert.
+                if router.failure != text {
+                    warn!(
+                        router = router.spec.name,
+                        %error,
+                        "cannot send adverts: the lease runs out unless this ends"
+                    );
+                    router.failure = text;
+                }
+                false
+            }
+        }
+    }
+
+    fn renew(&mut self, index: usize, t: Instant, attract_until: Instant, priority: Priority) {
+        self.leases.renew(index, t, attract_until, priority.get());
+        let router = &mut self.routers[index];
+        router.grace = None;
+        router.active_with = Some(priority.get());
+    }
+
+    fn revoke(&mut self, index: usize, revocation: Revocation, now: Instant) {
+        let router = &mut self.routers[index];
+        let (grace, local) = match revocation {
+            Revocation::Orderly { grace } | Revocation::Superseded { grace } => (grace, true),
+            Revocation::Fault { grace } => (grace, router.local_in_fault),
+        };
+        let until = now + grace;
+        self.leases.step_down(index, until, local);
+        router.grace = Some((until, local));
+    }
+
+    fn announce(&mut self, index: usize, _now: Instant) {
+        let router = &mut self.routers[index];
+        let wire = &self.wires[router.spec.interface];
+        match wire.announce(&router.spec.router) {
+            Ok(()) => router.announced += 1,
+            Err(error) => warn!(router = router.spec.name, %error, "cannot send gratuitous ARP"),
+        }
+    }
+
+    fn transition(&mut self, index: usize, transition: Transition, now: Instant) {
+        let Transition { from, to, cause } = transition;
+        let router = &mut self.routers[index];
+        info!(
+            router = router.spec.name,
+            from = from.name(),
+            to = to.name(),
+            "{}",
+            cause.text()
+        );
+        router.active_with = (to == StateKind::Active).then(|| router.spec.router.priority.get());
+        if to == StateKind::Active
+            && let Some(mac) = router.handoff.took_over(now)
+        {
+            self.leases
+                .hand_off(index, mac, now + router.spec.router.grace);
+        }
+    }
+
+    fn refused(&mut self, index: usize, error: Refusal) {
+        let router = &self.routers[index].spec.name;
+        error!(router, %error, "an advert that XDP let pass was refused");
+    }
+}
+
+fn unmapped(address: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(address).to_canonical()
+}

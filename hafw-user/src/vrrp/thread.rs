@@ -1,0 +1,257 @@
+//! The thread itself: wait for the ring, a command or the next deadline; run the engine; publish
+//! what came of it.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, TryRecvError},
+    },
+    thread,
+    time::Duration,
+};
+
+use hafw_vrrp::{Engine, Instant, Priority, VirtualRouter};
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
+    fd::OwnedFd,
+};
+use thiserror::Error;
+use tracing::error;
+
+use super::{
+    driver::{Driver, DriverParts, RouterSpec},
+    wire::WireError,
+};
+use crate::sys::clock;
+
+/// How often a router in its grace is looked at.
+const GRACE_TICK: Duration = Duration::from_millis(200);
+
+/// How one router starts.
+#[derive(Clone, Copy, Debug)]
+pub enum Start {
+    /// As Active, with the lease that a former controller left.
+    Adopt {
+        /// When that lease ends.
+        lease_ends: Instant,
+        /// The priority last advertised.
+        priority: Priority,
+    },
+    /// When told to, by [`Handle::start`].
+    Wait,
+}
+
+/// What the thread says of one router.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The state machine.
+    pub router: VirtualRouter,
+    /// Adverts sent.
+    pub sent: u64,
+    /// Adverts that could not be sent, and the last reason.
+    pub failed: u64,
+    /// See `failed`.
+    pub failure: String,
+    /// Rounds of gratuitous ARP.
+    pub announced: u64,
+    /// It stepped down and serves its grace.
+    pub in_grace: bool,
+    /// VRRP packets that came through netfilter on the router's interface.
+    pub through_netfilter: u64,
+}
+
+/// No thread.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A socket could not be opened.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The thread or its wake-up could not be made.
+    #[error("cannot start the VRRP thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+enum Command {
+    Start(usize),
+    Priority(usize, Priority),
+    Fault { router: usize, local: bool },
+    Recover(usize),
+    Shutdown,
+}
+
+/// The way to the thread. Commands are carried out in their order, at once.
+#[derive(Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    wake: Arc<OwnedFd>,
+    snapshots: Arc<Mutex<Vec<Snapshot>>>,
+}
+
+impl Handle {
+    /// A router takes part from now on.
+    pub fn start(&self, router: usize) {
+        self.send(Command::Start(router));
+    }
+
+    /// A router's effective priority changed.
+    pub fn set_priority(&self, router: usize, priority: Priority) {
+        self.send(Command::Priority(router, priority));
+    }
+
+    /// A router must give its VIPs up. `local`: connections that the proxy has go on.
+    pub fn fault(&self, router: usize, local: bool) {
+        self.send(Command::Fault { router, local });
+    }
+
+    /// A router may take part again.
+    pub fn recover(&self, router: usize) {
+        self.send(Command::Recover(router));
+    }
+
+    /// Every router is released in order; the thread goes on, so that graces are served.
+    pub fn shutdown(&self) {
+        self.send(Command::Shutdown);
+    }
+
+    /// The routers as they were after the last step.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        self.snapshots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn send(&self, command: Command) {
+        // The thread ends only when the last handle is gone.
+        let _ = self.commands.send(command);
+        // Fails only when 2^64 wake-ups are pending.
+        let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+/// Opens the sockets and starts the thread.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn spawn(parts: DriverParts, routers: Vec<(RouterSpec, Start)>) -> Result<Handle, StartError> {
+    let (commands, queue) = mpsc::channel();
+    let wake = Arc::new(
+        eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?,
+    );
+    let mut engine = Engine::new(
+        routers
+            .iter()
+            .map(|(spec, _)| VirtualRouter::new(spec.router.clone()))
+            .collect(),
+    );
+    let starts: Vec<Start> = routers.iter().map(|(_, start)| *start).collect();
+    let mut driver = Driver::open(parts, routers.into_iter().map(|(spec, _)| spec).collect())?;
+    for (router, start) in starts.into_iter().enumerate() {
+        if let Start::Adopt {
+            lease_ends,
+            priority,
+        } = start
+        {
+            engine.adopt(router, lease_ends, priority, &mut driver);
+        }
+    }
+    let snapshots = Arc::new(Mutex::new(driver.snapshots(&engine)));
+    let handle = Handle {
+        commands,
+        wake: Arc::clone(&wake),
+        snapshots: Arc::clone(&snapshots),
+    };
+    thread::Builder::new().name("vrrp".into()).spawn(move || {
+        let mut vrrp = Thread {
+            engine,
+            driver,
+            queue,
+            wake,
+            snapshots,
+        };
+        while vrrp.step() {}
+    })?;
+    Ok(handle)
+}
+
+struct Thread {
+    engine: Engine,
+    driver: Driver,
+    queue: mpsc::Receiver<Command>,
+    wake: Arc<OwnedFd>,
+    snapshots: Arc<Mutex<Vec<Snapshot>>>,
+}
+
+impl Thread {
+    /// One round. False once nobody can send commands any more.
+    fn step(&mut self) -> bool {
+        loop {
+            match self.queue.try_recv() {
+                Ok(command) => self.carry_out(command),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+        let mut deadline = self.engine.run(&mut self.driver);
+        if self.driver.tend_graces(clock::now()) {
+            let look = clock::now() + GRACE_TICK;
+            deadline = Some(deadline.map_or(look, |deadline| deadline.min(look)));
+        }
+        let snapshots = self.driver.snapshots(&self.engine);
+        *self
+            .snapshots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = snapshots;
+        self.wait(deadline);
+        true
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        let Self { engine, driver, .. } = self;
+        match command {
+            Command::Start(router) => engine.startup(router, driver),
+            Command::Priority(router, priority) => engine.set_priority(router, priority),
+            Command::Fault { router, local } => {
+                driver.set_local_in_fault(router, local);
+                engine.fault(router, driver);
+            }
+            Command::Recover(router) => engine.recover(router, driver),
+            Command::Shutdown => engine.shutdown(driver),
+        }
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) {
+        let timeout = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(clock::now());
+            // A Duration's nanoseconds are below 10^9, and no deadline is 292 years away.
+            Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            }
+        });
+        let woken = {
+            let mut fds = vec![
+                PollFd::new(&*self.wake, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.driver.ring_fd(), PollFlags::IN),
+            ];
+            let sockets = self.driver.sockets();
+            fds.extend(sockets.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            match poll(&mut fds, timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => fds[0].revents().contains(PollFlags::IN),
+                Err(error) => {
+                    // Only a lack of memory; the deadline must not be missed by much for it.
+                    error!(%error, "poll");
+                    thread::sleep(Duration::from_millis(1));
+                    false
+                }
+            }
+        };
+        if woken {
+            let mut count = [0u8; 8];
+            let _ = rustix::io::read(&*self.wake, &mut count);
+        }
+        self.driver.drain_sockets();
+    }
+}
