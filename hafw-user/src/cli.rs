@@ -1,0 +1,152 @@
+//! The command line.
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddrV4,
+    path::{Path, PathBuf},
+};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::{
+    check, config,
+    control::{Answer, Protocol, Request, TraceRequest, ask, render_status, render_trace},
+    node,
+};
+
+/// A high-availability load-balancing node: VRRP, L4 steering in XDP, and an L7 proxy.
+#[derive(Debug, Parser)]
+#[command(name = "hafw", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Control socket of the node; default: control.sock in its state_dir
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the node; SIGTERM releases its VIPs, serves the grace and ends it
+    Run(File),
+    /// Validate a configuration; exit 0 if it is good, 1 if not
+    Check {
+        #[command(flatten)]
+        file: File,
+        /// Configuration of the other node: say who wins, and which weights can move the VIPs
+        #[arg(long, value_name = "FILE")]
+        peer: Option<PathBuf>,
+    },
+    /// Show routers, services, checks and counters of the running node
+    Status {
+        #[command(flatten)]
+        file: File,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say where a flow goes, and why
+    Trace {
+        #[command(flatten)]
+        file: File,
+        /// The client
+        #[arg(long, value_name = "ADDR:PORT")]
+        from: SocketAddrV4,
+        /// The VIP and port
+        #[arg(long, value_name = "VIP:PORT")]
+        to: SocketAddrV4,
+        /// The transport
+        #[arg(long, value_enum, default_value_t = Transport::Tcp)]
+        proto: Transport,
+    },
+    /// Remove what a dead controller left: programs, pins, routes, sysctls
+    Detach(File),
+}
+
+#[derive(Debug, clap::Args)]
+struct File {
+    /// Configuration file
+    #[arg(short = 'c', long = "config", value_name = "FILE", default_value = config::DEFAULT_FILE)]
+    file: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// Whatever it could not do, for a person to read.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let Cli { command, socket } = cli;
+    let socket = socket.as_deref();
+    match command {
+        Command::Run(File { file }) => node::run(&file, socket),
+        Command::Check {
+            file: File { file },
+            peer,
+        } => {
+            print(&check::check(&file, peer.as_deref())?);
+            Ok(())
+        }
+        Command::Status {
+            file: File { file },
+            json,
+        } => {
+            let answer = ask(&control_socket(socket, &file)?, &Request::Status)?;
+            match answer {
+                Answer::Status(status) if json => print(&serde_json::to_string_pretty(&status)?),
+                Answer::Status(status) => print(&render_status(&status)),
+                Answer::Trace(_) | Answer::Error(_) => anyhow::bail!("an answer to something else"),
+            }
+            Ok(())
+        }
+        Command::Trace {
+            file: File { file },
+            from,
+            to,
+            proto,
+        } => {
+            let protocol = match proto {
+                Transport::Tcp => Protocol::Tcp,
+                Transport::Udp => Protocol::Udp,
+            };
+            let request = Request::Trace(TraceRequest { from, to, protocol });
+            match ask(&control_socket(socket, &file)?, &request)? {
+                Answer::Trace(answer) => print(&render_trace(&answer)),
+                Answer::Status(_) | Answer::Error(_) => {
+                    anyhow::bail!("an answer to something else")
+                }
+            }
+            Ok(())
+        }
+        Command::Detach(File { file }) => node::detach(&file),
+    }
+}
+
+fn control_socket(socket: Option<&Path>, file: &Path) -> anyhow::Result<PathBuf> {
+    match socket {
+        Some(socket) => Ok(socket.to_path_buf()),
+        None => Ok(config::state_dir(file)?.join("control.sock")),
+    }
+}
+
+/// Whoever reads may stop before the end, as `head` does.
+fn print(text: &str) {
+    let _ = writeln!(io::stdout(), "{}", text.trim_end());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,214 @@
+//! What the configuration means. Every value that a cross-check may object to knows its place.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::PathBuf,
+    time::Duration,
+};
+
+use hafw_config::{Located, Place, Warning};
+use hafw_l7::model::ProxyConfig;
+use hafw_vrrp::{ChecksumForm, Interval, Priority, Version, Vrid};
+
+pub use hafw_vrrp::Auth;
+
+use crate::datapath::XdpMode;
+
+/// The whole file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[node]`.
+    pub node: Node,
+    /// `[[interface]]`, and those that routers name without one.
+    pub interfaces: Vec<Interface>,
+    /// `[[virtual_router]]`.
+    pub routers: Vec<Router>,
+    /// `[[check]]`.
+    pub checks: Vec<Check>,
+    /// `[[service]]`.
+    pub services: Vec<Service>,
+    /// `[[upstream]]`, `[[server]]`, `[proxy]`; None without any `[[server]]`.
+    pub proxy: Option<ProxyConfig>,
+    /// Listeners of `[[server]]`s, with their places.
+    pub listeners: Vec<Located<SocketAddr>>,
+    /// What is allowed, and hardly what was meant.
+    pub warnings: Vec<Warning>,
+}
+
+/// `[node]`.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// keepalived's router_id.
+    pub id: String,
+    /// Control sockets and saved sysctls.
+    pub state_dir: PathBuf,
+    /// Pinned maps and links.
+    pub pin_dir: PathBuf,
+    /// The longest a stop serves what still arrives.
+    pub stop_timeout: Duration,
+}
+
+/// `[[interface]]`.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Name, and where it is first named.
+    pub name: Located<String>,
+    /// Where XDP runs.
+    pub xdp_mode: XdpMode,
+}
+
+/// `[[virtual_router]]`.
+#[derive(Clone, Debug)]
+pub struct Router {
+    /// Name.
+    pub name: Located<String>,
+    /// Interface.
+    pub interface: Located<String>,
+    /// VRID.
+    pub vrid: Located<Vrid>,
+    /// VRRP version.
+    pub version: Version,
+    /// Priority before tracking.
+    pub priority: Priority,
+    /// Advertisement_Interval.
+    pub interval: Interval,
+    /// Version 2's.
+    pub auth: Auth,
+    /// VIPs.
+    pub vips: Vec<Located<Vip>>,
+    /// For sending.
+    pub checksum: ChecksumForm,
+    /// The peers' factor in Active_Down_Interval.
+    pub down_timer_adverts: u8,
+    /// Preempt_Mode.
+    pub preempt: bool,
+    /// Accept_Mode.
+    pub accept: bool,
+    /// How long a node that stepped down serves what still arrives.
+    pub grace: Duration,
+    /// Tracked checks.
+    pub track: Vec<Track>,
+}
+
+/// A virtual address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vip {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Of the network it stands in; 32 where none was written.
+    pub prefix: u8,
+}
+
+/// An entry of `track`.
+#[derive(Clone, Debug)]
+pub struct Track {
+    /// Name of the check.
+    pub check: Located<String>,
+    /// keepalived's weight: -253 to 253, 0 means fault.
+    pub weight: i16,
+}
+
+/// `[[check]]`.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Name.
+    pub name: Located<String>,
+    /// What is looked at.
+    pub kind: CheckKind,
+    /// From one look to the next.
+    pub interval: Duration,
+    /// For one look.
+    pub timeout: Duration,
+    /// Good looks in a row that make it up.
+    pub rise: u32,
+    /// Bad looks in a row that make it down.
+    pub fall: u32,
+}
+
+/// What a check looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// A program and its arguments, and the user it runs as.
+    Command {
+        /// Program and arguments.
+        command: Vec<String>,
+        /// User name.
+        user: String,
+    },
+    /// GET of a URL.
+    Http {
+        /// The server.
+        address: SocketAddrV4,
+        /// The Host header.
+        host: String,
+        /// Path and query.
+        path: String,
+    },
+    /// A TCP connection.
+    Tcp(SocketAddrV4),
+    /// This node's own proxy.
+    L7,
+}
+
+/// `[[service]]`.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Name.
+    pub name: Located<String>,
+    /// VIP.
+    pub vip: Located<Ipv4Addr>,
+    /// Port.
+    pub port: u16,
+    /// Transport.
+    pub protocol: Protocol,
+    /// Table size.
+    pub slots: u32,
+    /// Health checks of the backends; None: always up.
+    pub health: Option<Health>,
+    /// Backends.
+    pub backends: Vec<Backend>,
+    /// Where the service stands.
+    pub place: Place,
+}
+
+pub use crate::control::Protocol;
+
+/// `[[service.backend]]`.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Address and port.
+    pub address: Located<SocketAddrV4>,
+    /// Share; 0: drained.
+    pub weight: u32,
+}
+
+/// `health`.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// What is looked at.
+    pub kind: HealthKind,
+    /// The port, where it is not the backend's.
+    pub port: Option<u16>,
+    /// See [`Check::interval`].
+    pub interval: Duration,
+    /// See [`Check::timeout`].
+    pub timeout: Duration,
+    /// See [`Check::rise`].
+    pub rise: u32,
+    /// See [`Check::fall`].
+    pub fall: u32,
+}
+
+/// What a health check looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthKind {
+    /// GET of a path.
+    Http {
+        /// The path.
+        path: String,
+        /// Good statuses; none: 200 to 299.
+        expect: Vec<u16>,
+    },
+    /// A TCP connection.
+    Tcp,
+}

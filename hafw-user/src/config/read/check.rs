@@ -1,0 +1,161 @@
+//! `[[check]]`, and the timing that it shares with a service's `health`.
+
+use std::{net::SocketAddrV4, time::Duration};
+
+use hafw_config::Section;
+
+use super::{or, socket_v4};
+use crate::config::model::{Check, CheckKind};
+
+/// Kinds that this version carries out, and the others.
+const KINDS: [&str; 4] = ["command", "http", "tcp", "l7"];
+const LATER_KINDS: [&str; 3] = ["process", "file", "interface"];
+
+pub(super) fn check(section: &Section) -> Option<Check> {
+    let name = section.name("name");
+    let kind = kind(section);
+    let Timing {
+        interval,
+        timeout,
+        rise,
+        fall,
+    } = Timing::read(section);
+    section.finish();
+    Some(Check {
+        name: name?,
+        kind: kind?,
+        interval,
+        timeout,
+        rise,
+        fall,
+    })
+}
+
+/// When a probe runs and how many results count.
+pub(super) struct Timing {
+    pub(super) interval: Duration,
+    pub(super) timeout: Duration,
+    pub(super) rise: u32,
+    pub(super) fall: u32,
+}
+
+impl Timing {
+    pub(super) fn read(section: &Section) -> Self {
+        let shortest = Duration::from_millis(10);
+        let time = |key| {
+            let time = or(section.duration(key), Duration::from_secs(1));
+            if time < shortest {
+                section.wrong(key, "expected at least \"10ms\"");
+            }
+            time
+        };
+        Self {
+            interval: time("interval"),
+            timeout: time("timeout"),
+            rise: or(section.number("rise", 1..=1000), 1),
+            fall: or(section.number("fall", 1..=1000), 1),
+        }
+    }
+}
+
+/// Exactly one of the kinds.
+fn kind(section: &Section) -> Option<CheckKind> {
+    for key in LATER_KINDS {
+        section.not_yet(key, &[]);
+    }
+    let user = section.string("user");
+    let command = command(section);
+    let http = http(section);
+    let tcp = socket_v4(section, "tcp");
+    let l7 = l7(section);
+
+    let given: Vec<_> = KINDS
+        .into_iter()
+        .chain(LATER_KINDS)
+        .filter(|key| section.has(key))
+        .collect();
+    match given.as_slice() {
+        [] => {
+            let kinds = KINDS.join(", ");
+            section.note(
+                section.place(),
+                format!("it looks at nothing: expected one of {kinds}"),
+            );
+            return None;
+        }
+        [_] => {}
+        several => {
+            let keys = several.join(" and ");
+            section.note(section.place(), format!("{keys}: expected one of them"));
+            return None;
+        }
+    }
+    if section.has("user") && !section.has("command") {
+        section.wrong("user", "only a command runs as a user");
+    }
+    let command = command.map(|command| CheckKind::Command {
+        command,
+        user: user.map_or_else(|| "nobody".to_owned(), |user| user.value),
+    });
+    let tcp = tcp.map(|address| CheckKind::Tcp(address.value));
+    command.or(http).or(tcp).or(l7)
+}
+
+fn command(section: &Section) -> Option<Vec<String>> {
+    let words = section.list("command", "a word without a zero byte", |word| {
+        (!word.contains('\0')).then(|| word.to_owned())
+    })?;
+    section.need_items("command", "word, the program");
+    let program = words.first()?;
+    if !program.starts_with('/') {
+        let message = format!(
+            "command: {:?}: expected the program's absolute path",
+            program.value
+        );
+        section.note(&program.place, message);
+    }
+    Some(words.into_iter().map(|word| word.value).collect())
+}
+
+fn http(section: &Section) -> Option<CheckKind> {
+    let text = section.string("http")?;
+    let kind = url(&text.value);
+    if text.value.starts_with("https://") {
+        section.wrong("http", "https is not in this version");
+    } else if kind.is_none() {
+        let expected =
+            "expected a URL with a numeric IPv4 address such as \"http://127.0.0.1:80/\"";
+        section.wrong("http", expected);
+    }
+    kind
+}
+
+fn url(url: &str) -> Option<CheckKind> {
+    let rest = url.strip_prefix("http://")?;
+    let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    let address: SocketAddrV4 = match host.parse() {
+        Ok(address) => address,
+        Err(_) => SocketAddrV4::new(host.parse().ok()?, 80),
+    };
+    (address.port() != 0 && is_path(path)).then(|| CheckKind::Http {
+        address,
+        host: host.to_owned(),
+        path: path.to_owned(),
+    })
+}
+
+/// Whether a text can stand in a request line: anything else could end the line.
+pub(super) fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn l7(section: &Section) -> Option<CheckKind> {
+    let on = section.boolean("l7")?.value;
+    if !on {
+        section.wrong(
+            "l7",
+            "expected true: leave the check out if it looks at nothing",
+        );
+    }
+    on.then_some(CheckKind::L7)
+}

@@ -1,0 +1,244 @@
+//! From the file to the model: types, ranges, defaults. One kind of section a file. What is wrong
+//! is noted in the document, and reading goes on.
+
+mod check;
+mod router;
+mod service;
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    path::PathBuf,
+    time::Duration,
+};
+
+use hafw_config::{Document, Located, Section, Warning};
+use hafw_l7::{config::listeners, model::ProxyConfig};
+
+use super::model::{Check, Config, Interface, Node, Router, Service};
+use crate::datapath::XdpMode;
+
+const STATE_DIR: &str = "/run/hafw";
+/// The longest state_dir: the names of the sockets in it must fit `sockaddr_un` (108 bytes,
+/// include/uapi/linux/un.h).
+const MAX_STATE_DIR: usize = 90;
+/// The longest name of an interface (IFNAMSIZ less the zero, include/uapi/linux/if.h).
+const MAX_INTERFACE_NAME: usize = 15;
+
+/// What could be read. Sections with mistakes that leave no meaning are missing from it.
+pub(super) struct Draft {
+    pub(super) node: Option<Node>,
+    pub(super) interfaces: Vec<Interface>,
+    pub(super) routers: Vec<Router>,
+    pub(super) checks: Vec<Check>,
+    pub(super) services: Vec<Service>,
+    pub(super) proxy: ProxyConfig,
+    pub(super) listeners: Vec<Located<SocketAddr>>,
+    /// There was no mistake in any router: one that is not in `routers` does not exist.
+    pub(super) routers_complete: bool,
+    /// As `routers_complete`.
+    pub(super) checks_complete: bool,
+}
+
+impl Draft {
+    /// None where something essential is missing.
+    pub(super) fn into_config(self, warnings: Vec<Warning>) -> Option<Config> {
+        let Self {
+            node,
+            mut interfaces,
+            routers,
+            checks,
+            services,
+            proxy,
+            listeners,
+            ..
+        } = self;
+        for router in &routers {
+            if !interfaces
+                .iter()
+                .any(|interface| interface.name.value == router.interface.value)
+            {
+                let name = router.interface.clone();
+                interfaces.push(Interface {
+                    name,
+                    xdp_mode: XdpMode::Native,
+                });
+            }
+        }
+        let proxy = (!proxy.servers.is_empty()).then_some(proxy);
+        Some(Config {
+            node: node?,
+            interfaces,
+            routers,
+            checks,
+            services,
+            proxy,
+            listeners,
+            warnings,
+        })
+    }
+}
+
+/// Reads everything.
+pub(super) fn draft(document: &Document) -> Draft {
+    let root = document.root();
+    // First: it judges its sections as a whole only while there is no mistake anywhere.
+    let proxy = ProxyConfig::read(document);
+    let listeners = listeners(document);
+    let before = document.problem_count();
+    let routers = each(&root, "virtual_router", router::router);
+    let after_routers = document.problem_count();
+    let checks = each(&root, "check", check::check);
+    let after_checks = document.problem_count();
+    let node = root
+        .need("node", root.table("node"))
+        .and_then(|section| node(&section));
+    let interfaces = each(&root, "interface", interface);
+    let services = each(&root, "service", service::service);
+    for section in ["cluster", "alerts", "metrics"] {
+        root.not_yet(section, &[]);
+    }
+    root.finish();
+    Draft {
+        node,
+        interfaces,
+        routers,
+        checks,
+        services,
+        proxy,
+        listeners,
+        routers_complete: before == after_routers,
+        checks_complete: after_routers == after_checks,
+    }
+}
+
+fn each<T>(root: &Section, key: &str, read: impl Fn(&Section) -> Option<T>) -> Vec<T> {
+    root.tables(key, key).iter().filter_map(read).collect()
+}
+
+fn node(section: &Section) -> Option<Node> {
+    let id = section.need("id", section.parsed("id", "a name", name));
+    let state_dir = folder(section, "state_dir", STATE_DIR, MAX_STATE_DIR);
+    let pin_dir = folder(section, "pin_dir", "/sys/fs/bpf/hafw", 4096);
+    let stop_timeout = or(section.duration("stop_timeout"), Duration::from_secs(10));
+    section.finish();
+    Some(Node {
+        id: id?.value,
+        state_dir: state_dir?,
+        pin_dir: pin_dir?,
+        stop_timeout,
+    })
+}
+
+/// `state_dir` alone, whatever else is wrong. None where it is wrong itself.
+pub(super) fn state_dir(document: &Document) -> Option<PathBuf> {
+    match document.root().table("node") {
+        Some(node) => folder(&node, "state_dir", STATE_DIR, MAX_STATE_DIR),
+        None => (!document.has_problems()).then(|| STATE_DIR.into()),
+    }
+}
+
+/// None where it is wrong.
+fn folder(section: &Section, key: &str, default: &str, longest: usize) -> Option<PathBuf> {
+    let expected = format!("an absolute path of at most {longest} bytes");
+    let path = section.parsed(key, &expected, |path| {
+        let fits = path.starts_with('/') && path.len() <= longest && !path.contains('\0');
+        fits.then(|| PathBuf::from(path))
+    });
+    match path {
+        Some(path) => Some(path.value),
+        None => (!section.has(key)).then(|| default.into()),
+    }
+}
+
+fn interface(section: &Section) -> Option<Interface> {
+    let modes = [("native", XdpMode::Native), ("generic", XdpMode::Generic)];
+    let _ = section.name("name");
+    let name = interface_name(section, "name");
+    let xdp_mode = or(section.choice("xdp_mode", &modes), XdpMode::Native);
+    section.finish();
+    Some(Interface {
+        name: name?,
+        xdp_mode,
+    })
+}
+
+/// A name that the kernel may give to an interface (`dev_valid_name`, net/core/dev.c).
+fn interface_name(section: &Section, key: &str) -> Option<Located<String>> {
+    let expected = "the name of a network interface, such as \"eth0\"";
+    section.parsed(key, expected, |name| {
+        let odd = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        let fits =
+            !name.is_empty() && name.len() <= MAX_INTERFACE_NAME && name != "." && name != "..";
+        (fits && !name.contains(odd)).then(|| name.to_owned())
+    })
+}
+
+/// Something to call a thing by, in messages and on the command line.
+fn name(text: &str) -> Option<String> {
+    (!text.trim().is_empty() && !text.contains(char::is_control)).then(|| text.to_owned())
+}
+
+/// Why a text is not the address that is wanted.
+enum NoAddress {
+    Form,
+    /// It is IPv6, and right.
+    Ipv6,
+}
+
+/// An IPv4 address. IPv6 is known, and not carried out.
+fn ipv4(section: &Section, key: &str) -> Option<Located<Ipv4Addr>> {
+    address(section, key, "an IPv4 address", |text| {
+        text.parse().map_err(|_| match text.parse::<Ipv6Addr>() {
+            Ok(_) => NoAddress::Ipv6,
+            Err(_) => NoAddress::Form,
+        })
+    })
+}
+
+/// An IPv4 address and a port that is not 0.
+fn socket_v4(section: &Section, key: &str) -> Option<Located<SocketAddrV4>> {
+    let expected = "an IPv4 address and a port such as \"10.0.0.7:8080\"";
+    address(section, key, expected, |text| {
+        match text.parse::<SocketAddrV4>() {
+            Ok(address) if address.port() != 0 => Ok(address),
+            Ok(_) => Err(NoAddress::Form),
+            Err(_) => Err(match text.parse::<SocketAddrV6>() {
+                Ok(_) => NoAddress::Ipv6,
+                Err(_) => NoAddress::Form,
+            }),
+        }
+    })
+}
+
+fn address<T>(
+    section: &Section,
+    key: &str,
+    expected: &str,
+    parse: impl Fn(&str) -> Result<T, NoAddress>,
+) -> Option<Located<T>> {
+    let text = section.string(key)?;
+    match parse(&text.value) {
+        Ok(value) => Some(Located {
+            value,
+            place: text.place,
+        }),
+        Err(NoAddress::Form) => {
+            section.wrong(key, &format!("expected {expected}"));
+            None
+        }
+        Err(NoAddress::Ipv6) => {
+            section.wrong(key, "IPv6 is not in this version");
+            None
+        }
+    }
+}
+
+/// Whether a host can have the address on a link: not in 0/8, 127/8, 224/4 or 240/4 (RFC 6890).
+fn on_a_link(address: Ipv4Addr) -> bool {
+    !matches!(address.octets()[0], 0 | 127 | 224..)
+}
+
+/// The value, or the default of a missing one.
+fn or<T>(value: Option<Located<T>>, default: T) -> T {
+    value.map_or(default, |value| value.value)
+}

@@ -1,0 +1,225 @@
+//! `[[virtual_router]]`.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use hafw_config::{Located, Section};
+use hafw_vrrp::{Auth, ChecksumForm, Interval, Priority, Version, Vrid};
+
+use super::{interface_name, on_a_link, or};
+use crate::config::model::{Router, Track, Vip};
+
+pub(super) fn router(section: &Section) -> Option<Router> {
+    let name = section.name("name");
+    let interface = section.need("interface", interface_name(section, "interface"));
+    let vrid = section.need("vrid", section.number::<u8>("vrid", 1..=255));
+    let version = version(section);
+    let priority = or(section.number("priority", 1..=255), Priority::DEFAULT.get());
+    let interval = interval(section, version);
+    let auth = authentication(section, version);
+    let vips = section.need("vips", vips(section));
+    let forms = [
+        ("pseudo_header", ChecksumForm::PseudoHeader),
+        ("message", ChecksumForm::Message),
+    ];
+    let checksum = or(
+        section.choice("checksum", &forms),
+        ChecksumForm::PseudoHeader,
+    );
+    let down_timer_adverts = or(section.number("down_timer_adverts", 1..=100), 3);
+    let preempt = or(section.boolean("preempt"), true);
+    let accept = or(section.boolean("accept"), true);
+    let grace = or(section.duration("grace"), Duration::from_secs(60));
+    let track = section
+        .tables("track", "track")
+        .iter()
+        .filter_map(track)
+        .collect();
+    not_yet(section);
+    section.finish();
+    let vrid = vrid?;
+    Some(Router {
+        name: name?,
+        interface: interface?,
+        vrid: Located {
+            value: Vrid::new(vrid.value)?,
+            place: vrid.place,
+        },
+        version: version?,
+        priority: Priority::from(priority),
+        interval: interval?,
+        auth: auth?,
+        vips: vips?,
+        checksum,
+        down_timer_adverts,
+        preempt,
+        accept,
+        grace,
+        track,
+    })
+}
+
+fn not_yet(section: &Section) {
+    section.not_yet("preempt_delay", &["\"0s\""]);
+    section.not_yet("virtual_mac", &["false"]);
+    section.not_yet("unicast_peers", &["[]"]);
+    section.not_yet("sync_group", &[]);
+    section.not_yet("start_delay", &["\"0s\""]);
+    section.not_yet("split_brain", &["\"warn\""]);
+    section.not_yet("witness", &["[]"]);
+    section.not_yet("deaf_after", &[]);
+}
+
+/// None where it is wrong: what depends on it is not judged then.
+fn version(section: &Section) -> Option<Version> {
+    match section.number("version", 2..=3) {
+        Some(Located { value: 2u8, .. }) => Some(Version::V2),
+        Some(_) => Some(Version::V3),
+        None => (!section.has("version")).then_some(Version::V3),
+    }
+}
+
+/// None where it is wrong.
+fn interval(section: &Section, version: Option<Version>) -> Option<Interval> {
+    const KEY: &str = "advertisement_interval";
+    let given = section.duration(KEY);
+    let version = version?;
+    let Some(Located { value: given, .. }) = given else {
+        let default = match version {
+            Version::V2 => Interval::from_seconds(1),
+            Version::V3 => Interval::from_centiseconds(10),
+        };
+        return if section.has(KEY) { None } else { default };
+    };
+    let ms = given.as_millis();
+    let (interval, expected) = match version {
+        Version::V2 => (
+            u8::try_from(ms / 1000)
+                .ok()
+                .filter(|_| ms % 1000 == 0)
+                .and_then(Interval::from_seconds),
+            "expected whole seconds from \"1s\" to \"255s\" (version 2)",
+        ),
+        Version::V3 => (
+            u16::try_from(ms / 10)
+                .ok()
+                .filter(|_| ms % 10 == 0)
+                .and_then(Interval::from_centiseconds),
+            "expected a multiple of 10ms from \"10ms\" to \"40950ms\" (version 3)",
+        ),
+    };
+    if interval.is_none() {
+        section.wrong(KEY, expected);
+    }
+    interval
+}
+
+/// None where it is wrong.
+fn authentication(section: &Section, version: Option<Version>) -> Option<Auth> {
+    const KEY: &str = "authentication";
+    if !section.has(KEY) {
+        return Some(Auth::None);
+    }
+    let table = section.table(KEY)?;
+    let kind = table.need("type", kind(&table));
+    let password = table.secret("password");
+    table.finish();
+    if !kind? {
+        return Some(Auth::None);
+    }
+    if version? == Version::V3 {
+        section.wrong(
+            KEY,
+            "VRRP version 3 has none (RFC 9568 §9): set version = 2, or leave it out",
+        );
+        return None;
+    }
+    let Located {
+        value: password,
+        place,
+    } = table.need("password", password)?;
+    let bytes = password.reveal().as_bytes();
+    if bytes.is_empty() || bytes.len() > 8 {
+        let from = password
+            .file()
+            .map(|file| format!(" in {}", file.display()));
+        let from = from.unwrap_or_default();
+        table.note(
+            &place,
+            format!("password: expected 1 to 8 bytes{from} (RFC 2338 §5.3.6)"),
+        );
+        return None;
+    }
+    let mut padded = [0; 8];
+    padded[..bytes.len()].copy_from_slice(bytes);
+    Some(Auth::Pass(padded))
+}
+
+/// Whether there is a password. None where it is wrong.
+fn kind(table: &Section) -> Option<bool> {
+    if table.not_yet_words("type", &["ah"]) {
+        return None;
+    }
+    Some(
+        table
+            .choice("type", &[("none", false), ("pass", true)])?
+            .value,
+    )
+}
+
+/// All that are right.
+fn vips(section: &Section) -> Option<Vec<Located<Vip>>> {
+    let given = section.strings("vips")?;
+    section.need_items("vips", "address");
+    let mut vips = Vec::new();
+    for Located { value, place } in given {
+        match vip(&value) {
+            Ok(vip) => vips.push(Located { value: vip, place }),
+            Err(why) => section.note(&place, format!("vips: {value:?}: {why}")),
+        }
+    }
+    Some(vips)
+}
+
+fn vip(text: &str) -> Result<Vip, &'static str> {
+    const EXPECTED: &str =
+        "expected an IPv4 address, with or without a prefix, such as \"10.0.0.3/24\"";
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    if address.parse::<Ipv6Addr>().is_ok() {
+        return Err("IPv6 is not in this version");
+    }
+    let address: Ipv4Addr = address.parse().map_err(|_| EXPECTED)?;
+    let prefix = match prefix {
+        None => 32,
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits
+            .parse()
+            .ok()
+            .filter(|prefix| (1..=32).contains(prefix))
+            .ok_or(EXPECTED)?,
+        Some(_) => return Err(EXPECTED),
+    };
+    if !on_a_link(address) {
+        return Err("no host can have this address on a link");
+    }
+    let host_bits = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+    match address.to_bits() & host_bits {
+        0 if prefix < 31 => Err("this is the network's own address"),
+        host if prefix < 31 && host == host_bits => Err("this is the network's broadcast address"),
+        _ => Ok(Vip { address, prefix }),
+    }
+}
+
+fn track(section: &Section) -> Option<Track> {
+    let check = section.need("check", section.string("check"));
+    let weight = or(section.number("weight", -253..=253), 0);
+    section.finish();
+    Some(Track {
+        check: check?,
+        weight,
+    })
+}

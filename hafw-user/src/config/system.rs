@@ -1,0 +1,273 @@
+//! What a configuration asks of the machine it runs on. Gathering the facts is apart from judging
+//! by them, so that the judgement can be tested with made-up machines.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use hafw_config::{Place, Problem, Problems, Warning};
+use nix::{ifaddrs::getifaddrs, net::if_::if_nametoindex};
+
+use super::model::{Config, Router};
+
+/// An interface as the machine has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceFacts {
+    /// Kernel index.
+    pub index: u32,
+    /// MAC; None where it has none of six bytes.
+    pub mac: Option<[u8; 6]>,
+    /// IPv4 addresses with their prefixes, the primary first.
+    pub addresses: Vec<(Ipv4Addr, u8)>,
+    /// IPv6 addresses.
+    pub ipv6: Vec<Ipv6Addr>,
+}
+
+impl InterfaceFacts {
+    /// Whether an address is in one of the interface's IPv4 networks.
+    fn reaches(&self, other: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|(address, prefix)| {
+            let host_bits = 32u32.saturating_sub(u32::from(*prefix));
+            let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
+            address.to_bits() & mask == other.to_bits() & mask
+        })
+    }
+
+    fn has(&self, other: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|(address, _)| *address == other)
+    }
+}
+
+/// The machine's interfaces in this network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SystemFacts {
+    /// By name.
+    pub interfaces: BTreeMap<String, InterfaceFacts>,
+}
+
+impl SystemFacts {
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// It would not say.
+    pub fn gather() -> io::Result<Self> {
+        let mut interfaces: BTreeMap<String, InterfaceFacts> = BTreeMap::new();
+        for entry in getifaddrs()? {
+            let facts = interfaces.entry(entry.interface_name.clone()).or_default();
+            let Some(address) = entry.address else {
+                continue;
+            };
+            if let Some(link) = address.as_link_addr() {
+                facts.mac = link.addr();
+            }
+            if let Some(v4) = address.as_sockaddr_in() {
+                let mask = entry
+                    .netmask
+                    .and_then(|mask| Some(mask.as_sockaddr_in()?.ip()));
+                let prefix = mask.map_or(32, |mask| mask.to_bits().count_ones());
+                // At most 32 bits.
+                facts
+                    .addresses
+                    .push((v4.ip(), u8::try_from(prefix).unwrap_or(32)));
+            }
+            if let Some(v6) = address.as_sockaddr_in6() {
+                facts.ipv6.push(v6.ip());
+            }
+        }
+        // One that went away meanwhile is none any more.
+        interfaces.retain(|name, facts| {
+            facts.index = if_nametoindex(name.as_str()).unwrap_or(0);
+            facts.index != 0
+        });
+        Ok(Self { interfaces })
+    }
+
+    /// The interface that has an address as its own.
+    fn owner(&self, address: Ipv4Addr) -> Option<&str> {
+        let mut interfaces = self.interfaces.iter();
+        interfaces
+            .find(|(_, facts)| facts.has(address))
+            .map(|(name, _)| name.as_str())
+    }
+
+    fn is_own(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => self.owner(v4).is_some(),
+            IpAddr::V6(v6) => self
+                .interfaces
+                .values()
+                .any(|facts| facts.ipv6.contains(&v6)),
+        }
+    }
+}
+
+/// Where a router's adverts leave from: the first address of its interface that is no VIP.
+#[must_use]
+pub fn source_of(router: &Router, interface: &InterfaceFacts) -> Option<Ipv4Addr> {
+    let is_vip = |address| router.vips.iter().any(|vip| vip.address == address);
+    interface
+        .addresses
+        .iter()
+        .map(|(address, _)| *address)
+        .find(|address| !is_vip(*address))
+}
+
+/// Compares a configuration with the machine: every interface exists; a router's has a MAC and an
+/// address for adverts to leave from; every VIP lies in a network of its interface, and is nobody's
+/// own; no backend is this node; every listener is on a VIP, on loopback or on an address of the
+/// machine.
+///
+/// # Errors
+/// What does not fit.
+pub fn against_system(config: &Config, facts: &SystemFacts) -> Result<(), Problems> {
+    let mut judge = Judge {
+        config,
+        facts,
+        problems: Vec::new(),
+    };
+    judge.interfaces();
+    for router in &config.routers {
+        judge.router(router);
+    }
+    judge.backends();
+    judge.listeners();
+    let problems = Problems::sorted(judge.problems);
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems)
+    }
+}
+
+/// What fits the machine, and hardly works: backends that a router stands before.
+#[must_use]
+pub fn remarks(config: &Config, facts: &SystemFacts) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    for service in &config.services {
+        for backend in &service.backends {
+            let address = *backend.address.value.ip();
+            if facts
+                .interfaces
+                .values()
+                .any(|interface| interface.reaches(address))
+            {
+                continue;
+            }
+            warnings.push(Warning {
+                place: backend.address.place.clone(),
+                message: format!(
+                    "service {:?}: backend {}: no interface has its network: mode \"dsr\" keeps \
+                     the VIP as destination, and a router in between would send it back",
+                    service.name.value, backend.address.value
+                ),
+            });
+        }
+    }
+    warnings
+}
+
+struct Judge<'a> {
+    config: &'a Config,
+    facts: &'a SystemFacts,
+    problems: Vec<Problem>,
+}
+
+impl Judge<'_> {
+    fn interfaces(&mut self) {
+        let known: Vec<_> = self.facts.interfaces.keys().map(String::as_str).collect();
+        for interface in &self.config.interfaces {
+            let name = &interface.name;
+            if !self.facts.interfaces.contains_key(&name.value) {
+                let message = format!(
+                    "interface {:?}: there is none of this name here; there are {}",
+                    name.value,
+                    known.join(", ")
+                );
+                self.problems.push(Problem::at(&name.place, message));
+            }
+        }
+    }
+
+    fn router(&mut self, router: &Router) {
+        let name = &router.interface;
+        // A missing one was noted.
+        let Some(interface) = self.facts.interfaces.get(&name.value) else {
+            return;
+        };
+        let shown = format!("interface = {:?}", name.value);
+        if interface.mac.is_none_or(|mac| mac == [0; 6]) {
+            self.note(
+                router,
+                &name.place,
+                format!("{shown}: it has no MAC address"),
+            );
+        }
+        if source_of(router, interface).is_none() {
+            let what = "it has no IPv4 address of its own, for adverts to leave from";
+            self.note(router, &name.place, format!("{shown}: {what}"));
+            return;
+        }
+        for vip in &router.vips {
+            if let Some(owner) = self.facts.owner(vip.address) {
+                let message = format!(
+                    "VIP {}: {owner} has this address; a VIP must be no node's own: take it off",
+                    vip.address
+                );
+                self.note(router, &vip.place, message);
+            } else if !interface.reaches(vip.address) {
+                let networks: Vec<_> = interface
+                    .addresses
+                    .iter()
+                    .map(|(a, prefix)| format!("{a}/{prefix}"))
+                    .collect();
+                let message = format!(
+                    "VIP {}: outside the networks of {} ({})",
+                    vip.address,
+                    name.value,
+                    networks.join(", ")
+                );
+                self.note(router, &vip.place, message);
+            }
+        }
+    }
+
+    fn backends(&mut self) {
+        for service in &self.config.services {
+            for backend in &service.backends {
+                let address = &backend.address;
+                if let Some(owner) = self.facts.owner(*address.value.ip()) {
+                    let message = format!(
+                        "service {:?}: backend {}: {owner} of this node has this address: it \
+                         cannot be steered to",
+                        service.name.value, address.value
+                    );
+                    self.problems.push(Problem::at(&address.place, message));
+                }
+            }
+        }
+    }
+
+    fn listeners(&mut self) {
+        let vips = self.config.routers.iter().flat_map(|router| &router.vips);
+        let vips: Vec<IpAddr> = vips.map(|vip| vip.address.into()).collect();
+        for listener in &self.config.listeners {
+            let address = listener.value.ip();
+            if vips.contains(&address) || address.is_loopback() || self.facts.is_own(address) {
+                continue;
+            }
+            let message = format!(
+                "server: listen: \"{}\": neither a virtual_router's VIP, nor loopback, nor an \
+                 address of this node",
+                listener.value
+            );
+            self.problems.push(Problem::at(&listener.place, message));
+        }
+    }
+
+    fn note(&mut self, router: &Router, place: &Place, message: String) {
+        let message = format!("virtual_router {:?}: {message}", router.name.value);
+        self.problems.push(Problem::at(place, message));
+    }
+}
