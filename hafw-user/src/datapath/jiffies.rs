@@ -11,7 +11,9 @@ use hafw_vrrp::Instant as Nanos;
 use thiserror::Error;
 
 /// The tick rates that kernels are built with (kernel/Kconfig.hz).
-const RATES: [u32; 4] = [100, 250, 300, 1000];
+const RATES: [u64; 4] = [100, 250, 300, 1000];
+/// How long the tick is looked for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why there is no clock.
 #[derive(Debug, Error)]
@@ -50,19 +52,25 @@ impl Jiffies {
                 tick_ns: known.into(),
             });
         }
-        let (_, first) = next_edge(program)?;
-        let (jiffies, second) = next_edge(program)?;
-        let length = second - first;
-        let tick_ns = RATES
-            .iter()
-            .map(|rate| 1_000_000_000 / u64::from(*rate))
-            .find(|tick| length.abs_diff(*tick) < tick / 12)
-            .ok_or(ClockError::Tick(Duration::from_nanos(length)))?;
-        Ok(Self {
-            at: second,
-            jiffies,
-            tick_ns,
-        })
+        // An edge is seen late when this thread was not running, or several at once: look on
+        // until two of them agree with a rate.
+        let start = Instant::now();
+        let mut before = next_edge(program)?;
+        loop {
+            let (jiffies, at) = next_edge(program)?;
+            let length = (at - before.1) / (jiffies - before.0);
+            if let Some(tick_ns) = tick_like(length) {
+                return Ok(Self {
+                    at,
+                    jiffies,
+                    tick_ns,
+                });
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(ClockError::Tick(Duration::from_nanos(length)));
+            }
+            before = (jiffies, at);
+        }
     }
 
     /// The tick in ns.
@@ -102,6 +110,14 @@ impl Jiffies {
     }
 }
 
+/// The tick of the kernel's rates that a measured one must be.
+fn tick_like(length: u64) -> Option<u64> {
+    let ticks = RATES.iter().map(|rate| 1_000_000_000 / rate);
+    ticks
+        .into_iter()
+        .find(|tick| length.abs_diff(*tick) < tick / 12)
+}
+
 /// Waits for jiffies64 to advance; returns the pair just after.
 fn next_edge(program: &Xdp) -> Result<(u64, u64), ClockError> {
     let start = Instant::now();
@@ -111,7 +127,7 @@ fn next_edge(program: &Xdp) -> Result<(u64, u64), ClockError> {
         if jiffies != first {
             return Ok((jiffies, at));
         }
-        if start.elapsed() > Duration::from_secs(1) {
+        if start.elapsed() > PATIENCE {
             return Err(ClockError::Tick(start.elapsed()));
         }
     }
@@ -164,6 +180,13 @@ mod tests {
             let starts = 1_000_000_000i128 + (i128::from(jiffy) - 5_000) * 4_000_000;
             assert!(starts <= i128::from(ns), "{ns}");
         }
+    }
+
+    #[test]
+    fn a_measured_tick_is_one_of_the_kernels_or_none() {
+        assert_eq!(tick_like(4_070_000), Some(4_000_000));
+        assert_eq!(tick_like(3_310_000), Some(3_333_333));
+        assert_eq!(tick_like(8_141_469), None);
     }
 
     #[test]
