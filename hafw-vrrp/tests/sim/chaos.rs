@@ -3,6 +3,7 @@
 use crate::{
     clock::Time,
     node::{Command, How, Stall},
+    watch::Met,
     world::World,
 };
 
@@ -164,7 +165,7 @@ fn controller(world: &mut World, index: usize, end: Time) {
             world.watch.trace(now, || format!("{index}: mute until {end}"));
             world.nodes[index].mute = true;
             world.watch.hang(index, now);
-            world.watch.counts.muted += 1;
+            world.watch.counts.meet(Met::Muted);
             world.do_at(end, Op::Unmute(index));
         }
         _ => {

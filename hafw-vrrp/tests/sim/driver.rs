@@ -9,7 +9,7 @@ use hafw_vrrp::{
 
 use crate::{
     node::{Command, How, Node},
-    watch::Watch,
+    watch::{Met, Watch},
     world::{Frame, World},
     xdp::Advert,
 };
@@ -84,7 +84,7 @@ impl<'a> Driver<'a> {
         world.nodes[index].stall = None;
         let until = (world.now + length).min(world.calm_at);
         world.watch.trace(world.now, || format!("{index}: {how:?} in the middle, until {until}"));
-        world.watch.counts.stalled += 1;
+        world.watch.counts.meet(Met::Stalled);
         match how {
             How::Killed => {
                 self.dead = true;
@@ -197,7 +197,7 @@ impl Effects for Driver<'_> {
         }
         self.node().lease.attract_until = 0;
         if matches!(revocation, Revocation::Superseded { .. }) {
-            self.world.watch.counts.superseded += 1;
+            self.world.watch.counts.meet(Met::Superseded);
         }
         self.world.look();
     }
@@ -216,8 +216,10 @@ impl Effects for Driver<'_> {
             world.watch.fail(world.now, format!("{index} announces without a lease"));
         }
         if node.attracts(world.now) {
-            world.watch.counts.announced += 1;
+            world.watch.counts.meet(Met::Announced);
             world.broadcast(index, &Frame::GratuitousArp { from: index });
+        } else {
+            world.watch.counts.meet(Met::AnnouncementDropped);
         }
     }
 
@@ -231,7 +233,7 @@ impl Effects for Driver<'_> {
         let node = &mut world.nodes[index];
         node.tenure = (to == StateKind::Active).then_some((cause, false));
         if to == StateKind::Active && cause == Cause::ActiveDown {
-            world.watch.counts.takeovers += 1;
+            world.watch.counts.meet(Met::Takeover);
         }
     }
 

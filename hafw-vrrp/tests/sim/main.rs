@@ -26,38 +26,37 @@ use crate::{
 /// How many seeds run unless told otherwise.
 const SEEDS: u64 = 300;
 
-/// Runs a seed; if it fails, runs it again with a trace and tells all.
-#[track_caller]
-fn check(seed: u64) -> Counts {
-    match run(seed, false) {
-        Ok((counts, _)) => counts,
-        Err(Failure { text, .. }) => {
-            let lines = run(seed, true).map_or_else(|failure| failure.lines, |(_, lines)| lines);
-            let trace: Vec<String> = lines.into();
-            panic!("{}\nHAFW_SIM_SEED={seed}: {text}", trace.join("\n"));
-        }
-    }
+/// What happened in a seed that failed.
+fn trace(seed: u64) -> String {
+    let lines = run(seed, true).map_or_else(|failure| failure.lines, |(_, lines)| lines);
+    Vec::from(lines).join("\n")
 }
 
 #[test]
 fn whatever_goes_wrong_the_invariants_hold() {
     if let Ok(seed) = env::var("HAFW_SIM_SEED") {
         let seed = seed.parse().expect("HAFW_SIM_SEED is a number");
-        let (failed, lines) = match run(seed, true) {
-            Ok((counts, lines)) => (format!("{counts:?}"), lines),
-            Err(Failure { text, lines }) => (text, lines),
-        };
-        for line in lines {
-            println!("{line}");
-        }
-        println!("{failed}");
-        check(seed);
+        println!("{}", trace(seed));
+        let (counts, _) = run(seed, false).unwrap_or_else(|Failure { text, .. }| panic!("{text}"));
+        println!("{counts:?}");
         return;
     }
     let number = env::var("HAFW_SIM_SEEDS").map_or(SEEDS, |n| n.parse().expect("a number"));
     let mut total = Counts::default();
+    let mut failures = Vec::new();
     for seed in seeds(number) {
-        total.add(check(seed));
+        match run(seed, false) {
+            Ok((counts, _)) => total.add(&counts),
+            Err(Failure { text, .. }) => failures.push((seed, text)),
+        }
     }
+    if let Some((first, _)) = failures.first() {
+        println!("{}", trace(*first));
+    }
+    let failures: Vec<String> =
+        failures.iter().map(|(seed, text)| format!("HAFW_SIM_SEED={seed}: {text}")).collect();
+    assert!(failures.is_empty(), "{} of {number} fail:\n{}", failures.len(), failures.join("\n"));
     println!("{total:?}");
+    let missing = total.missing();
+    assert!(number < SEEDS || missing.is_empty(), "never happened: {missing:?}");
 }

@@ -67,6 +67,11 @@ impl Params {
         }
     }
 
+    /// The longest from when something is sent to when XDP has judged it, behind a few others.
+    pub(crate) fn way(&self) -> Time {
+        self.delay + 4 * self.xdp
+    }
+
     /// The longest from when a controller that is not stopped is due to when it has done its work.
     pub(crate) fn work(&self) -> Time {
         self.lateness + 300 * self.step

@@ -8,7 +8,7 @@ use crate::{
     clock::Time,
     node::Command,
     random::Random,
-    watch::Counts,
+    watch::{Counts, Met},
     world::World,
 };
 
@@ -61,7 +61,7 @@ fn settle(world: &mut World) -> Result<(), String> {
     }
     run_to(world, world.now + longest_wait(world) + slack(world))?;
     // A node that could not send waits for 10 s until it preempts, and then as long as any.
-    let mute = if world.watch.counts.muted == 0 { 0 } else { 10_000_000_000 };
+    let mute = if world.watch.counts.of(Met::Muted) == 0 { 0 } else { 10_000_000_000 };
     let end = world.now + mute + longest_wait(world) + 2 * a;
     while world.now < end {
         run_to(world, world.now + a / 10)?;
@@ -188,7 +188,7 @@ fn longest_wait(world: &World) -> Time {
 
 /// A frame, what XDP and a controller do with it, an answer and so on.
 fn slack(world: &World) -> Time {
-    3 * (world.params.delay + world.params.work() + world.params.xdp) + 10_000_000
+    3 * (world.params.way() + world.params.work()) + 10_000_000
 }
 
 fn run_to(world: &mut World, time: Time) -> Result<(), String> {

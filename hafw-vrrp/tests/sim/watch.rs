@@ -1,48 +1,76 @@
 //! The invariants, checked after every step of the world, and what was seen on the way.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use hafw_vrrp::Cause;
 
-use crate::{clock::Time, params::Params, world::World};
+use crate::{clock::Time, world::World};
 
 /// How much of a trace is kept.
 const TRACE: usize = 400;
 
 /// How often what happened. A run of many seeds must have met all of it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) takeovers: u64,
-    pub(crate) superseded: u64,
-    pub(crate) adopted: u64,
-    pub(crate) announced: u64,
-    pub(crate) overflows: u64,
-    pub(crate) revoked_by_xdp: u64,
-    pub(crate) stalled: u64,
-    pub(crate) muted: u64,
-    pub(crate) lost: u64,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts(BTreeMap<Met, u64>);
+
+/// What a run should have met to prove something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Met {
+    Takeover,
+    /// Of these: after the lease of a controller that hung had run out.
+    TakeoverFromHung,
+    Superseded,
+    Adopted,
+    Announced,
+    /// An announcement that the egress program had to drop.
+    AnnouncementDropped,
+    RingOverflow,
+    RevokedByXdp,
+    /// A controller was stopped or killed in the middle of a run.
+    Stalled,
+    Muted,
+    AdvertLost,
     /// Two that hear each other attracted at a time.
-    pub(crate) overlaps: u64,
-    /// Of these, those that took over from a controller that hung: the formula of the lease.
-    pub(crate) overlaps_with_hung: u64,
-    /// A takeover from a controller that hung, with no overlap at all.
-    pub(crate) clean_takeovers: u64,
+    Overlap,
+    /// Of these: the older one hung, and had precedence. Its lease must end by itself.
+    OverlapWithHung,
+}
+
+impl Met {
+    const ALL: [Self; 13] = [
+        Self::Takeover,
+        Self::TakeoverFromHung,
+        Self::Superseded,
+        Self::Adopted,
+        Self::Announced,
+        Self::AnnouncementDropped,
+        Self::RingOverflow,
+        Self::RevokedByXdp,
+        Self::Stalled,
+        Self::Muted,
+        Self::AdvertLost,
+        Self::Overlap,
+        Self::OverlapWithHung,
+    ];
 }
 
 impl Counts {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.takeovers += other.takeovers;
-        self.superseded += other.superseded;
-        self.adopted += other.adopted;
-        self.announced += other.announced;
-        self.overflows += other.overflows;
-        self.revoked_by_xdp += other.revoked_by_xdp;
-        self.stalled += other.stalled;
-        self.muted += other.muted;
-        self.lost += other.lost;
-        self.overlaps += other.overlaps;
-        self.overlaps_with_hung += other.overlaps_with_hung;
-        self.clean_takeovers += other.clean_takeovers;
+    pub(crate) fn meet(&mut self, what: Met) {
+        *self.0.entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn of(&self, what: Met) -> u64 {
+        self.0.get(&what).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (what, times) in &other.0 {
+            *self.0.entry(*what).or_default() += times;
+        }
+    }
+
+    pub(crate) fn missing(&self) -> Vec<Met> {
+        Met::ALL.into_iter().filter(|what| self.of(*what) == 0).collect()
     }
 }
 
@@ -185,7 +213,12 @@ impl Watch {
                 let (older, newer) = if since_a < since_b { (a, b) } else { (b, a) };
                 let until = allowed(world, older, newer);
                 if !pair.parted {
-                    world.watch.counts.overlaps += 1;
+                    let (old, new) = (&world.nodes[older], &world.nodes[newer]);
+                    let hung = old.hangs() && !new.beats(old);
+                    if hung {
+                        world.watch.counts.meet(Met::OverlapWithHung);
+                    }
+                    world.watch.counts.meet(Met::Overlap);
                     world.watch.overlaps[a] += 1;
                     world.watch.overlaps[b] += 1;
                 }
@@ -207,10 +240,16 @@ impl Watch {
     /// A claim goes out: whatever made the Backup wait, it waited for Active_Down_Interval.
     pub(crate) fn claim_is_due(world: &mut World, index: usize) {
         let now = world.now;
+        let left = world.nodes.iter().any(|other| {
+            other.hangs() && other.lease.attract_until != 0 && !other.attracts(now)
+        });
         let node = &mut world.nodes[index];
         let Some((cause, claimed)) = &mut node.tenure else { return };
         let first = !std::mem::replace(claimed, true);
         if first && *cause == Cause::ActiveDown {
+            if left {
+                world.watch.counts.meet(Met::TakeoverFromHung);
+            }
             let config = &node.config;
             let wait = config.active_down_interval(node.priority, config.interval);
             let (read, heard) = node.knowledge.at_drain;
@@ -225,11 +264,11 @@ impl Watch {
 /// Until when two may attract, when the newer one begins to at this moment.
 fn allowed(world: &World, older: usize, newer: usize) -> Time {
     let now = world.now;
-    let Params { delay, xdp, .. } = world.params;
+    let way = world.params.way();
     let (old, new) = (&world.nodes[older], &world.nodes[newer]);
     if new.beats(old) {
         // Its claim is under way, and ends the older's lease when it arrives.
-        return now + delay + xdp;
+        return now + way;
     }
     let Some(heard) = new.knowledge.waits_since.get(&older) else {
         return old.lease_ends();
@@ -249,22 +288,22 @@ fn allowed(world: &World, older: usize, newer: usize) -> Time {
     let delta = whole - config.lease_length().as_nanos() as Time;
     let clocks = down.as_nanos() as Time / 1_000;
     let run_out = now + (missed + clocks).saturating_sub(skew + delta);
-    if old.hangs() { run_out } else { run_out.max(now + 2 * delay + xdp + answers(world)) }
+    if old.hangs() { run_out } else { run_out.max(now + 2 * way + answers(world)) }
 }
 
 /// Until when what disturbed an overlap may let it go on.
 fn settles(world: &World, a: usize, b: usize, pair: &Pair, overlap: &Overlap) -> Time {
-    let Params { delay, xdp, interval, .. } = world.params;
-    let window = world.params.work() + delay + xdp;
+    let (way, work) = (world.params.way(), world.params.work());
+    let window = work + way;
     if pair.disturbed + window < overlap.since {
         return 0;
     }
     let (winner, loser) = if world.nodes[a].beats(&world.nodes[b]) { (a, b) } else { (b, a) };
     let (winner, loser) = (&world.nodes[winner], &world.nodes[loser]);
-    let advert = interval + world.params.work() + delay + xdp;
+    let advert = world.params.interval + work + way;
     match (winner.hangs(), loser.hangs()) {
         // The winner's next advert ends the loser's lease.
-        (false, _) => pair.disturbed + advert + delay + answers(world),
+        (false, _) => pair.disturbed + advert + way + answers(world),
         // The loser's next advert after the winner's renewal is stale does.
         (true, false) => pair.disturbed + winner.suspend_after + advert,
         (true, true) => winner.lease_ends().min(loser.lease_ends()),

@@ -17,7 +17,7 @@ use crate::{
     node::{Command, How, Node, octets},
     params::Params,
     random::Random,
-    watch::Watch,
+    watch::{Met, Watch},
     xdp::{self, Advert},
 };
 
@@ -180,7 +180,7 @@ impl World {
         if self.cut[from][to] || self.random.percent(self.loss) {
             if matches!(frame, Frame::Advert(_)) {
                 self.watch.disturb(from, to, self.now);
-                self.watch.counts.lost += 1;
+                self.watch.counts.meet(Met::AdvertLost);
             }
             return;
         }
@@ -188,9 +188,9 @@ impl World {
             + self
                 .random
                 .between(self.params.delay / 10, self.params.delay);
-        // One way is first in, first out.
-        let time = time.max(self.busy[from][to] + 1);
-        self.busy[from][to] = time;
+        // First in, first out.
+        let time = time.max(self.busy[from][to]);
+        self.busy[from][to] = time + self.params.xdp;
         self.at(time, Happening::Arrive { to, frame });
     }
 
@@ -247,7 +247,9 @@ impl World {
                     return;
                 }
                 let had_room = xdp::push(node, &advert, at, room);
-                self.watch.counts.overflows += u64::from(!had_room);
+                if !had_room {
+                    self.watch.counts.meet(Met::RingOverflow);
+                }
                 self.heard(to, &advert, at, had_room);
                 self.rouse(to);
                 let later = now + self.random.between(1, step);
@@ -258,7 +260,7 @@ impl World {
                 let live = node.holds_lease(now);
                 let local = node.clock.read(now);
                 if node.attached && xdp::judge(node, &advert, local) && live {
-                    self.watch.counts.revoked_by_xdp += 1;
+                    self.watch.counts.meet(Met::RevokedByXdp);
                     self.watch
                         .trace(now, || format!("{to}: XDP ends the lease: {advert:?}"));
                 }
@@ -355,7 +357,12 @@ impl World {
     pub(crate) fn start(&mut self, index: usize) {
         let now = self.now;
         let node = &mut self.nodes[index];
-        if node.engine.is_some() || node.running {
+        if node.running {
+            // It is coming to an end.
+            let later = now + self.params.work();
+            return self.do_at(later, Op::Start(index));
+        }
+        if node.engine.is_some() {
             return;
         }
         node.commands.clear();
@@ -368,7 +375,7 @@ impl World {
                 lease_ends: node.lease.attract_until,
                 priority: node.lease.priority as u8,
             });
-            self.watch.counts.adopted += 1;
+            self.watch.counts.meet(Met::Adopted);
         } else {
             node.priority = node.config.priority;
             node.commands.push_back(Command::Start);
