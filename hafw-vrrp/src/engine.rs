@@ -9,20 +9,19 @@
 //! if the router is still Active the advert is sent, and only if it was sent the lease runs from t
 //! (invariant 1). XDP ends a lease with a time that it reads after it put the advert into the ring:
 //! an advert that this drain did not meet ends the lease later than t, and t does not renew it.
+//! (Nor, then, would an advert that was met between the two: [`VirtualRouter::is_held`].)
 //!
 //! A drain ends when the ring is empty, or with the first event that is younger than the drain
 //! itself: a flood of adverts does not keep timers from firing.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use hafw_common::counters::Counter;
 
 use crate::{
-    Action, Effects, Event, Instant, Priority, Refusal, VirtualRouter, wire::Advertisement,
+    Action, Effects, Event, Instant, Priority, Refusal, VirtualRouter, lease::XDP_RUN_TIME,
+    wire::Advertisement,
 };
-
-/// More than XDP takes from an advert's arrival time to the ring, or to counting that it had no room.
-const XDP_RUN_TIME: Duration = Duration::from_millis(1);
 
 /// Several virtual routers.
 #[derive(Clone, Debug)]
@@ -128,8 +127,11 @@ impl Engine {
         effects: &mut impl Effects,
         what: impl FnOnce(&mut VirtualRouter, Instant),
     ) {
+        let before = effects.now();
+        self.drain(before, effects);
+        // Read again: a timer that the command sets must not begin before what the drain met, and
+        // a router that took no part ignored.
         let now = effects.now();
-        self.drain(now, effects);
         if let Some(router) = self.routers.get_mut(router) {
             what(router, now);
         }
@@ -213,7 +215,7 @@ impl Engine {
         let t = effects.now();
         self.drain(t, effects);
         let router = &mut self.routers[index];
-        if !router.is_active() {
+        if !router.is_active() || router.is_held() {
             return;
         }
         let priority = router.priority();

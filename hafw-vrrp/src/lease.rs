@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use crate::Interval;
 
+/// More than XDP takes from an advert's arrival time until it is in the ring, or counted as one that
+/// had no room there, and until the lease has ended if it does.
+pub(crate) const XDP_RUN_TIME: Duration = Duration::from_millis(1);
+
 /// L = n·A − δ with δ = 2 ms + 0.2 % of n·A: before any backup whose timer the renewing advert
 /// restarted may take over, whatever its priority, its clock's rate (within 0.1 % of ours) and
 /// FRR's truncation to centiseconds of the skew.

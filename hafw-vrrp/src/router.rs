@@ -9,7 +9,7 @@ use std::{collections::VecDeque, time::Duration};
 pub use self::state::{ActivePeer, State};
 use crate::{
     Action, Cause, Instant, Interval, Priority, Revocation, RouterConfig, StateKind, Transition,
-    announce::Announcements, wire::Advertisement,
+    announce::Announcements, lease::XDP_RUN_TIME, wire::Advertisement,
 };
 
 /// One virtual router.
@@ -96,6 +96,7 @@ impl VirtualRouter {
             answer_timer: None,
             leased_until: Some(lease_ends),
             doubtful: false,
+            waited: false,
         };
         self.enter(now, state, Cause::Adopted);
         if self.faulty {
@@ -143,6 +144,7 @@ impl VirtualRouter {
     /// else and is taken as 1.
     pub fn set_priority(&mut self, priority: Priority) {
         self.priority = priority.max(Priority::LOWEST);
+        self.reconsider_active();
     }
 
     /// Another station claimed one of the addresses in ARP.
@@ -176,9 +178,10 @@ impl VirtualRouter {
                 let answers = answer_timer.is_some_and(|due| now >= due);
                 if answers {
                     self.answered_at = Some(now);
+                    self.has_waited();
                 }
                 // RFC 9568 §6.4.3: the Adver_Timer fires. An answer restarts it, too.
-                if answers || now >= adver_timer {
+                if answers || (now >= adver_timer && !self.is_held()) {
                     let due = if answers { now } else { adver_timer };
                     self.advertise(now, due);
                 }
@@ -198,11 +201,13 @@ impl VirtualRouter {
         if let State::Active {
             leased_until,
             doubtful,
+            waited,
             ..
         } = &mut self.state
         {
             *leased_until = Some(until);
             *doubtful = false;
+            *waited = false;
             self.announcements.leased(t);
         }
     }
@@ -210,8 +215,14 @@ impl VirtualRouter {
     /// That advert could not be sent. The lease, if there is one, runs out unless the next can.
     pub fn advert_failed(&mut self, now: Instant) {
         self.failed_at = Some(now);
-        if let State::Active { leased_until, .. } = &mut self.state {
+        if let State::Active {
+            leased_until,
+            waited,
+            ..
+        } = &mut self.state
+        {
             leased_until.get_or_insert(now);
+            *waited = false;
         }
     }
 
@@ -227,10 +238,11 @@ impl VirtualRouter {
                 adver_timer,
                 answer_timer,
                 ..
-            } => [Some(adver_timer), answer_timer, self.announcements.due()]
-                .into_iter()
-                .flatten()
-                .min(),
+            } => {
+                let adver_timer = (!self.is_held()).then_some(adver_timer);
+                let timers = [adver_timer, answer_timer, self.announcements.due()];
+                timers.into_iter().flatten().min()
+            }
         }
     }
 
@@ -283,6 +295,24 @@ impl VirtualRouter {
         }
     }
 
+    /// Whether the next renewal has to wait for the answer's time. An advert of another router may
+    /// have ended the lease that is to be renewed or claimed; XDP writes when it did with a time
+    /// that it reads after the advert is in the ring, and a renewal from before that has no power.
+    /// It waits once: a flood must not keep it waiting.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        match self.state {
+            State::Active {
+                answer_timer,
+                leased_until,
+                doubtful,
+                waited,
+                ..
+            } => answer_timer.is_some() && !waited && (leased_until.is_none() || doubtful),
+            State::Initialize | State::Backup { .. } | State::Fault => false,
+        }
+    }
+
     /// In this state since.
     #[must_use]
     pub fn since(&self) -> Instant {
@@ -330,17 +360,22 @@ impl VirtualRouter {
         }
     }
 
-    /// The claim goes out first; the announcement waits for the lease, see [`Self::advert_sent`].
+    /// The claim goes out first, though not before XDP is done with what was heard last; the
+    /// announcement waits for the lease, see [`Self::advert_sent`].
     fn become_active(&mut self, now: Instant, cause: Cause) {
         self.announcements.begin(now, self.config.grace);
+        let heard = self.peer.map(|peer| peer.at + XDP_RUN_TIME);
         let state = State::Active {
             adver_timer: now,
-            answer_timer: None,
+            answer_timer: heard.filter(|done| *done > now),
             leased_until: None,
             doubtful: false,
+            waited: false,
         };
         self.enter(now, state, cause);
-        self.advertise(now, now);
+        if !self.is_held() {
+            self.advertise(now, now);
+        }
     }
 
     fn become_backup(&mut self, at: Instant, active_adver_interval: Interval, cause: Cause) {
@@ -383,6 +418,12 @@ impl VirtualRouter {
                 priority: self.priority,
                 renew: true,
             });
+        }
+    }
+
+    fn has_waited(&mut self) {
+        if let State::Active { waited, .. } = &mut self.state {
+            *waited = true;
         }
     }
 

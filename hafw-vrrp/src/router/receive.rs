@@ -6,10 +6,14 @@ use std::{net::IpAddr, time::Duration};
 use hafw_common::lease::wins;
 
 use super::{ActivePeer, State, VirtualRouter};
-use crate::{Cause, Instant, Interval, Priority, Revocation, Version, wire::Advertisement};
+use crate::{
+    Cause, Instant, Interval, Priority, Revocation, Version, lease::XDP_RUN_TIME,
+    wire::Advertisement,
+};
 
-/// The least time between two answers: the shortest interval that VRRP can express. Keeps a flood
-/// of lower adverts from making us send one.
+/// The least time between two answers, or a tenth of the interval if that is less: an answer to a
+/// release must reach the Backups before their Skew_Time is over. Keeps a flood of lower adverts
+/// from making us send one.
 const ANSWER_GAP: Duration = Duration::from_millis(10);
 /// How long a router that could not send leaves an Active of lower priority alone. Without it, a
 /// node whose adverts do not leave would claim the addresses, be superseded and claim again with
@@ -101,7 +105,7 @@ impl VirtualRouter {
                     released: true,
                 };
             }
-        } else if self.yields_to(heard) {
+        } else if self.yields_to(heard.at, heard.priority) {
             // The Active is there: learn its interval and wait a whole Active_Down_Interval.
             let learnt = self.learn(heard.interval, active_adver_interval);
             let timer = heard.at + self.active_down_interval(learnt);
@@ -119,12 +123,14 @@ impl VirtualRouter {
     }
 
     /// The timer has fired, and the claim is not out. It is a Backup still: whatever would have
-    /// restarted the timer does so.
+    /// restarted the timer does so. Otherwise the claim waits until XDP is done with the advert.
     fn heard_before_the_claim(&mut self, heard: &Heard) {
-        if heard.priority != Priority::RELEASE && self.yields_to(heard) {
+        if heard.priority != Priority::RELEASE && self.yields_to(heard.at, heard.priority) {
             let learnt = self.learn(heard.interval, self.config.interval);
             self.void_lease_actions();
             self.become_backup(heard.at, learnt, Cause::ActiveHeard);
+        } else if let State::Active { answer_timer, .. } = &mut self.state {
+            answer_timer.get_or_insert(heard.at + XDP_RUN_TIME);
         }
     }
 
@@ -153,10 +159,9 @@ impl VirtualRouter {
     }
 
     fn answer(&mut self, at: Instant) {
-        let soonest = self
-            .answered_at
-            .map_or(at, |last| at.max(last + ANSWER_GAP));
         let (length, interval) = (self.lease_length(), self.config.interval.as_duration());
+        let gap = ANSWER_GAP.min(interval / 10);
+        let rested = self.answered_at.map_or(at, |last| last + gap);
         if let State::Active {
             answer_timer,
             leased_until,
@@ -164,18 +169,42 @@ impl VirtualRouter {
             ..
         } = &mut self.state
         {
-            answer_timer.get_or_insert(soonest);
             // XDP suspends a lease that was renewed longer ago than an interval and some.
             *doubtful |= leased_until.is_none_or(|until| at + length > until + interval);
+            let renewable = if *doubtful { at + XDP_RUN_TIME } else { at };
+            answer_timer.get_or_insert(renewable.max(rested));
         }
     }
 
-    /// Whether a Backup lets the sender be Active: by priority, where the address does not matter,
-    /// or because it does not preempt.
-    fn yields_to(&self, heard: &Heard) -> bool {
+    /// The priority has changed. An Active that was about to be preempted, and has precedence now,
+    /// is waited for: it was heard before it could matter.
+    pub(super) fn reconsider_active(&mut self) {
+        let Some(peer) = self.peer else { return };
+        if let State::Backup {
+            active_down_timer,
+            active_adver_interval,
+            released: false,
+        } = self.state
+            && peer.priority != Priority::RELEASE
+            && self.yields_to(peer.at, peer.priority)
+        {
+            let timer = peer.at + self.active_down_interval(active_adver_interval);
+            self.state = State::Backup {
+                active_down_timer: timer.max(active_down_timer),
+                active_adver_interval,
+                released: false,
+            };
+        }
+    }
+
+    /// Whether a Backup lets a router of `priority` be Active: by that, where the address does not
+    /// matter, or because it does not preempt.
+    fn yields_to(&self, at: Instant, priority: Priority) -> bool {
         let preempts = self.config.preempt || self.priority == Priority::OWNER;
-        let mute = self.failed_at.is_some_and(|at| heard.at < at + MUTE);
-        heard.priority >= self.priority || !preempts || mute
+        let mute = self
+            .failed_at
+            .is_some_and(|failed_at| at < failed_at + MUTE);
+        priority >= self.priority || !preempts || mute
     }
 
     /// Version 3 learns the Active's interval; version 2's equals ours, or the advert was refused.

@@ -22,7 +22,8 @@ pub enum State {
     Active {
         /// Adver_Timer: when it fires, the next advert is due.
         adver_timer: Instant,
-        /// When an advert out of turn is due, which answers another router's.
+        /// When an advert out of turn is due, which answers another router's; or a claim that had
+        /// to wait.
         answer_timer: Option<Instant>,
         /// When the lease ends, as far as this side knows. None until it was tried to send the
         /// first advert of the tenure: the claim.
@@ -30,6 +31,9 @@ pub enum State {
         /// Another router was heard when the last renewal was older than an interval: XDP may have
         /// suspended the lease (`hafw_common::lease::ends_lease`), until the next renewal.
         doubtful: bool,
+        /// The next renewal has waited once, and waits no more: see
+        /// [`VirtualRouter::is_held`](crate::VirtualRouter::is_held).
+        waited: bool,
     },
     /// See [`StateKind::Fault`].
     Fault,

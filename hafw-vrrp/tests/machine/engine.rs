@@ -111,6 +111,21 @@ fn an_advert_between_the_timer_and_the_claim_prevents_the_claim() {
 }
 
 #[test]
+fn a_lower_advert_between_the_timer_and_the_claim_delays_the_claim() {
+    let (mut engine, mut world) = backups(1);
+    // Readings: the round, the transition, before the send.
+    world.later.insert(3, (0, heard(ms(3_610), 50)));
+    let deadline = engine.run(world.at(ms(3_610)));
+    assert_eq!(world.log(), "0 >active");
+    assert_eq!(deadline, Some(ms(3_611)));
+    engine.run(world.at(ms(3_611)));
+    assert_eq!(
+        world.log(),
+        "0 send 100, 0 renew 100 for 2992 ms from 0 us ago, 0 announce"
+    );
+}
+
+#[test]
 fn a_winner_between_the_timer_and_the_renewal_prevents_the_renewal() {
     let (mut engine, mut world) = active();
     // Readings: the round, before the send.
@@ -137,10 +152,10 @@ fn a_winner_after_the_claim_prevents_the_announcement() {
 fn a_flood_does_not_keep_timers_from_firing() {
     let (mut engine, mut world) = active();
     world.flood = Some(|at| (0, heard(at, 50)));
-    // Returns at all, and has renewed.
-    engine.run(world.at(ms(4_700)));
+    // Later than an interval after the claim: XDP has suspended the lease.
+    let deadline = engine.run(world.at(ms(4_700))).unwrap();
+    engine.run(world.at(deadline));
     assert!(world.log().contains("renew"));
-    assert!(engine.routers()[0].is_leased(ms(7_600)));
 }
 
 #[test]
@@ -240,6 +255,20 @@ fn a_command_meets_first_what_came_before_it() {
         "0 revoke, 0 send 100, 0 >backup, 0 >initialize",
         "a Backup has nothing to release"
     );
+}
+
+#[test]
+fn a_router_that_starts_waits_from_after_what_it_ignored() {
+    let (mut engine, mut world) = (
+        Engine::new(vec![VirtualRouter::new(config())]),
+        World::default(),
+    );
+    world.events.push_back((0, heard(ms(5_000), 150)));
+    // The thread is stopped for five seconds within the command, after it first read the time.
+    world.later_by = Some((2, ms(5_000)));
+    engine.startup(0, world.at(ms(0)));
+    let deadline = engine.run(&mut world).unwrap();
+    assert!(deadline > ms(8_609), "{deadline:?}");
 }
 
 #[test]

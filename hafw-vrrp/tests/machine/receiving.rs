@@ -243,6 +243,18 @@ fn the_priority_after_tracking_is_the_one_that_counts() {
 }
 
 #[test]
+fn a_backup_whose_priority_falls_does_not_preempt_whom_it_heard() {
+    let mut router = backup(config());
+    router.handle_advertisement(ms(3_000), HIGHER_ADDRESS, &advert(90));
+    assert_eq!(timer(&router), 3_609_375);
+    router.set_priority(50.into());
+    assert_eq!(timer(&router), 3_000_000 + 3_000_000 + 804_687);
+    // A rise does not shorten it: the Active ends it by being lower from now on.
+    router.set_priority(95.into());
+    assert_eq!(timer(&router), 6_804_687);
+}
+
+#[test]
 fn no_priority_claims_the_addresses_with_a_release() {
     let mut router = backup(config());
     router.set_priority(Priority::RELEASE);

@@ -2,7 +2,7 @@
 
 use hafw_vrrp::{State, VirtualRouter};
 
-use crate::routers::{HIGHER_ADDRESS, active, advert, asked, claiming, config, ms, us};
+use crate::routers::{HIGHER_ADDRESS, active, advert, asked, backup, claiming, config, ms, us};
 
 /// The Adver_Timer, in µs.
 fn timer(router: &VirtualRouter) -> u64 {
@@ -77,14 +77,36 @@ fn after_a_lower_advert_nothing_is_announced_with_an_old_lease() {
     let mut router = active(config());
     router.handle_advertisement(ms(5_000), HIGHER_ADDRESS, &advert(99));
     assert!(!router.is_leased(ms(5_000)));
-    router.handle_timeout(ms(5_000));
+    router.handle_timeout(ms(5_001));
     assert_eq!(asked(&mut router), "renew");
-    router.advert_failed(ms(5_000));
+    router.advert_failed(ms(5_001));
     router.handle_timeout(ms(5_500));
     assert_eq!(asked(&mut router), "");
     router.advert_sent(ms(5_500));
     router.handle_timeout(ms(5_500));
     assert_eq!(asked(&mut router), "announce");
+}
+
+#[test]
+fn a_claim_waits_until_xdp_is_done_with_what_was_heard() {
+    let mut router = backup(config());
+    router.handle_advertisement(us(3_609_300), HIGHER_ADDRESS, &advert(99));
+    router.handle_timeout(us(3_609_375));
+    assert_eq!(asked(&mut router), ">active");
+    assert_eq!(router.poll_timeout(), Some(us(3_610_300)));
+    router.handle_timeout(us(3_610_300));
+    assert_eq!(asked(&mut router), "renew");
+}
+
+#[test]
+fn so_does_an_answer_with_an_old_lease() {
+    let mut router = active(config());
+    router.handle_advertisement(us(5_000_000), HIGHER_ADDRESS, &advert(99));
+    router.handle_timeout(us(5_000_000));
+    assert_eq!(asked(&mut router), "", "though the Adver_Timer has fired");
+    assert_eq!(router.poll_timeout(), Some(us(5_001_000)));
+    router.handle_timeout(us(5_001_000));
+    assert_eq!(asked(&mut router), "renew");
 }
 
 #[test]

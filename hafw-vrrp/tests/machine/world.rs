@@ -17,6 +17,8 @@ pub(crate) struct World {
     pub(crate) events: VecDeque<(usize, Event)>,
     /// Arrive while the clock is read for the nth time, counted from the last [`Self::at`].
     pub(crate) later: BTreeMap<u32, (usize, Event)>,
+    /// The nth reading of the clock comes this late.
+    pub(crate) later_by: Option<(u32, Instant)>,
     pub(crate) missed: Vec<Missed>,
     pub(crate) sends_fail: bool,
     /// An event of this kind, with the time of each asking, without end.
@@ -63,6 +65,11 @@ impl Effects for World {
             self.events.push_back(event);
         }
         self.now += 1_000;
+        if let Some((reading, late)) = self.later_by
+            && reading == self.readings
+        {
+            self.now = late.as_nanos();
+        }
         Instant::from_nanos(self.now)
     }
 
