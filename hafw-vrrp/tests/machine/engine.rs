@@ -43,8 +43,8 @@ fn nothing_is_done_before_it_is_due() {
     assert_eq!(world.log(), "");
     assert_eq!(
         deadline.as_nanos() / 1_000,
-        3_609_376,
-        "a µs for the reading of the clock"
+        3_609_377,
+        "a µs for each reading of the clock"
     );
 }
 
