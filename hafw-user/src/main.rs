@@ -1,6 +1,12 @@
 //! The `hafw` binary. Called by the name `hafw-l7` it is the proxy: one file is both.
 
-use std::{env, ffi::OsStr, path::Path, process::ExitCode};
+use std::{
+    env,
+    ffi::OsStr,
+    io::{IsTerminal as _, stderr},
+    path::Path,
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use hafw_user::cli::{Cli, run};
@@ -14,7 +20,8 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("HAFW_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
         .init();
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -250,6 +250,10 @@ fn pin_link(link: FdLink, path: PathBuf, interface: &str) -> Result<(), AttachEr
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other answer is passed on"
+)]
 fn explain(error: ProgramError, interface: &str, mode: XdpMode) -> AttachError {
     let interface = interface.to_owned();
     match error {

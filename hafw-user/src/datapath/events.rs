@@ -33,7 +33,7 @@ impl EventRing {
 
     /// The oldest record that was not taken yet. A record of a kind that this version does not
     /// know is skipped.
-    pub fn next(&mut self) -> Option<Record> {
+    pub fn take(&mut self) -> Option<Record> {
         loop {
             let item = self.ring.next()?;
             if let Some(record) = parse(&item) {

@@ -1,7 +1,8 @@
 //! The embedded eBPF object and the names in it.
 
 /// The object that `build.rs` compiled, aligned for aya's ELF parser.
-pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/hafw-xdp"));
+pub(super) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/hafw-xdp"));
 
 /// The packet path.
 pub(super) const PROGRAM_XDP: &str = "hafw";

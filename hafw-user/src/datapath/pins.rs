@@ -59,7 +59,7 @@ impl PinDir {
             .ok_or_else(|| PinError::NotBpffs(path.into()))?;
         let on = if path.exists() { path } else { parent };
         let stat = statfs(on).map_err(|e| failed(on, "examine it")(e.into()))?;
-        if i64::from(stat.f_type) != BPF_FS_MAGIC {
+        if stat.f_type != BPF_FS_MAGIC {
             return Err(PinError::NotBpffs(path.into()));
         }
         fs::DirBuilder::new()

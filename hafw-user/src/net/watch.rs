@@ -1,4 +1,8 @@
 //! Links and neighbours as they change.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "netlink has many messages and attributes; these few are of interest"
+)]
 
 use std::net::IpAddr;
 

@@ -17,7 +17,7 @@ use crate::{
 
 /// A check cannot be carried out here.
 #[derive(Debug, Error)]
-pub enum CheckError {
+pub(super) enum CheckError {
     /// Its command.
     #[error("check \"{name}\": {source}")]
     Command {

@@ -1,10 +1,7 @@
 //! Which MAC and interface lead to each backend, as far as is known. Pure: fed with what netlink
 //! says.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use crate::net::{NetEvent, NextHop};
 
@@ -112,22 +109,23 @@ impl Hops {
     }
 }
 
-/// The next hop of a backend on this interface's own subnet.
-#[cfg(test)]
-fn on_link(ifindex: u32, address: Ipv4Addr) -> NextHop {
-    NextHop {
-        ifindex,
-        neighbour: IpAddr::V4(address),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     const WEB: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 7);
     const WEB_MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
     const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 5];
+
+    /// The next hop of a backend on the interface's own subnet.
+    fn on_link(ifindex: u32, address: Ipv4Addr) -> NextHop {
+        NextHop {
+            ifindex,
+            neighbour: IpAddr::V4(address),
+        }
+    }
 
     fn link(mac: [u8; 6]) -> NetEvent {
         NetEvent::Link {

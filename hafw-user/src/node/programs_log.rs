@@ -12,7 +12,8 @@ pub(super) fn forward(ebpf: &mut Ebpf) {
         // A build without log messages has no map for them.
         Err(error) => return debug!(%error, "the programs' messages cannot be read"),
     };
-    match AsyncFd::with_interest(logger, Interest::READABLE) {
+    // SAFETY: the logger's descriptor is its ring's, which it owns and keeps for its whole life.
+    match unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) } {
         Ok(mut logger) => {
             tokio::spawn(async move {
                 while let Ok(mut guard) = logger.readable_mut().await {

@@ -25,21 +25,13 @@ use crate::{
 
 /// Services could not be brought into the maps.
 #[derive(Debug, Error)]
-pub enum ServiceError {
+pub(super) enum ServiceError {
     /// More than the maps hold.
     #[error(transparent)]
     Configure(#[from] ConfigureError),
     /// A map refused.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// A backend is this node itself.
-    #[error("service \"{service}\": {source}")]
-    Backend {
-        /// Name of the service.
-        service: String,
-        /// Why.
-        source: NextHopError,
-    },
 }
 
 /// See the module.

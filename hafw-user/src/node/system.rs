@@ -12,7 +12,7 @@ const OLDEST: KernelVersion = KernelVersion::new(6, 1, 0);
 
 /// The machine cannot run a node.
 #[derive(Debug, Error)]
-pub enum SystemError {
+pub(super) enum SystemError {
     /// Not root.
     #[error(
         "not permitted: loading BPF programs, raw sockets and routes need root (or CAP_BPF, \

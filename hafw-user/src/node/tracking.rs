@@ -12,32 +12,32 @@ const OWNER: u8 = 255;
 
 /// One `track` entry of a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Track {
+pub(crate) struct Track {
     /// Index of the check.
-    pub check: usize,
+    pub(crate) check: usize,
     /// -253 to 253.
-    pub weight: i16,
+    pub(crate) weight: i16,
 }
 
 /// What a router should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// Effective priority.
-    pub priority: u8,
+    pub(crate) priority: u8,
     /// It must give its VIPs up.
-    pub fault: bool,
+    pub(crate) fault: bool,
     /// Why either is not as configured.
-    pub reasons: Vec<String>,
+    pub(crate) reasons: Vec<String>,
     /// The steering of services goes on in a fault, but the proxy's traffic does not when its own
     /// check is what failed.
-    pub proxy_down: bool,
+    pub(crate) proxy_down: bool,
     /// Every tracked check has reported.
-    pub complete: bool,
+    pub(crate) complete: bool,
 }
 
 /// The checks of one node and who tracks them.
 #[derive(Clone, Debug)]
-pub struct Tracking {
+pub(crate) struct Tracking {
     checks: Vec<Check>,
     routers: Vec<Router>,
 }
@@ -62,7 +62,7 @@ impl Tracking {
     /// `checks`: names, and which of them look at the proxy. `routers`: configured priorities and
     /// what each tracks.
     #[must_use]
-    pub fn new(checks: Vec<(String, bool)>, routers: Vec<(u8, Vec<Track>)>) -> Self {
+    pub(crate) fn new(checks: Vec<(String, bool)>, routers: Vec<(u8, Vec<Track>)>) -> Self {
         let checks = checks.into_iter().map(|(name, proxy)| Check {
             name,
             proxy,
@@ -81,21 +81,21 @@ impl Tracking {
     }
 
     /// A check reported.
-    pub fn set_check(&mut self, check: usize, up: bool) {
+    pub(crate) fn set_check(&mut self, check: usize, up: bool) {
         if let Some(check) = self.checks.get_mut(check) {
             check.up = Some(up);
         }
     }
 
     /// The link of a router's interface changed.
-    pub fn set_link(&mut self, router: usize, up: bool) {
+    pub(crate) fn set_link(&mut self, router: usize, up: bool) {
         if let Some(router) = self.routers.get_mut(router) {
             router.link_up = up;
         }
     }
 
     /// A former controller advertised this priority for the router.
-    pub fn inherit(&mut self, router: usize, priority: u8) {
+    pub(crate) fn inherit(&mut self, router: usize, priority: u8) {
         if let Some(router) = self.routers.get_mut(router) {
             router.inherited = Some(priority);
         }
@@ -106,7 +106,7 @@ impl Tracking {
     /// # Panics
     /// There is no such router.
     #[must_use]
-    pub fn standing(&self, router: usize) -> Standing {
+    pub(crate) fn standing(&self, router: usize) -> Standing {
         let Router {
             priority,
             tracks,
@@ -159,7 +159,7 @@ impl Tracking {
 }
 
 /// How long a router waits for its checks before it takes part without them.
-pub const CHECK_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const CHECK_PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

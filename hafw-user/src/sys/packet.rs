@@ -1,6 +1,6 @@
 //! AF_PACKET sending: adverts and gratuitous ARP leave here, past the OUTPUT rules of netfilter.
 
-use std::{io, mem};
+use std::io;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -59,7 +59,7 @@ fn link_address(ifindex: u32) -> io::Result<SockAddr> {
     let ((), address) = unsafe {
         SockAddr::try_init(|storage, length| {
             storage.cast::<libc::sockaddr_ll>().write(address);
-            *length = mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+            *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
             Ok(())
         })?
     };

@@ -205,7 +205,7 @@ impl Effects for Driver {
 
     fn next_event(&mut self) -> Option<(usize, Event)> {
         loop {
-            let event = match self.events.next()? {
+            let event = match self.events.take()? {
                 Record::Advert { event } => self.advert(&event),
                 Record::Claim { event } => {
                     let at = Instant::from_nanos(event.at);
