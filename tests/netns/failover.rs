@@ -101,7 +101,9 @@ impl Found {
     fn assert_one_owner_at_a_time(&self, owners: &[Station]) {
         assert_eq!(self.owners.two_owners(VIP_WWW), Duration::ZERO);
         let tenures = self.owners.tenures(VIP_WWW);
-        let seen: Vec<_> = tenures.iter().map(|tenure| tenure.mac).collect();
+        let mut seen: Vec<_> = tenures.iter().map(|tenure| tenure.mac).collect();
+        // A silence of the same owner, on a busy machine.
+        seen.dedup();
         let owners: Vec<_> = owners.iter().map(|owner| owner.mac()).collect();
         assert_eq!(seen, owners);
     }
