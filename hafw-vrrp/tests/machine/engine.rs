@@ -25,7 +25,7 @@ fn active() -> (Engine, World) {
     engine.run(world.at(ms(3_610)));
     assert_eq!(
         world.log(),
-        "0 >active, 0 send 100, 0 renew 100 for 2992 ms from 0 us ago, 0 announce"
+        "0 >active, 0 send 100, 0 renew 100 for 2992 ms from 5 us ago, 0 announce"
     );
     (engine, world)
 }
@@ -58,7 +58,7 @@ fn an_advert_that_cannot_be_sent_renews_nothing_and_nothing_is_announced() {
     engine.run(world.at(ms(4_700)));
     assert_eq!(
         world.log(),
-        "0 send 100, 0 renew 100 for 2992 ms from 0 us ago, 0 announce"
+        "0 send 100, 0 renew 100 for 2992 ms from 5 us ago, 0 announce"
     );
 }
 
@@ -87,7 +87,7 @@ fn a_lower_advert_is_answered_at_once() {
     engine.run(world.at(ms(4_000)));
     assert_eq!(
         world.log(),
-        "0 send 100, 0 renew 100 for 2992 ms from 0 us ago, 0 announce"
+        "0 send 100, 0 renew 100 for 2992 ms from 5 us ago, 0 announce"
     );
 }
 
@@ -121,7 +121,7 @@ fn a_lower_advert_between_the_timer_and_the_claim_delays_the_claim() {
     engine.run(world.at(ms(3_611)));
     assert_eq!(
         world.log(),
-        "0 send 100, 0 renew 100 for 2992 ms from 0 us ago, 0 announce"
+        "0 send 100, 0 renew 100 for 2992 ms from 5 us ago, 0 announce"
     );
 }
 
@@ -143,7 +143,7 @@ fn a_winner_after_the_claim_prevents_the_announcement() {
     engine.run(world.at(ms(3_610)));
     assert_eq!(
         world.log(),
-        "0 >active, 0 send 100, 0 renew 100 for 2992 ms from 0 us ago, \
+        "0 >active, 0 send 100, 0 renew 100 for 2992 ms from 5 us ago, \
          0 revoke, 0 send 100, 0 >backup"
     );
 }
@@ -191,7 +191,7 @@ fn a_peer_that_fell_silent_before_the_last_look_was_not_lost_by_the_ring() {
     engine.run(world.at(ms(4_000)));
     assert_eq!(
         world.log(),
-        "0 send 100, 0 renew 100 for 2992 ms from 0 us ago, 0 announce",
+        "0 send 100, 0 renew 100 for 2992 ms from 5 us ago, 0 announce",
         "the lower one is answered, and the winner of long ago is not met again"
     );
 }
@@ -229,7 +229,7 @@ fn routers_do_not_touch_each_other() {
     engine.run(world.at(ms(3_610)));
     assert_eq!(
         world.log(),
-        "0 >active, 0 send 100, 0 renew 100 for 2992 ms from 0 us ago, 0 announce"
+        "0 >active, 0 send 100, 0 renew 100 for 2992 ms from 5 us ago, 0 announce"
     );
 }
 

@@ -1,4 +1,4 @@
-//! A world for the engine that keeps a log, in which time stands still unless the clock is read.
+//! A world for the engine that keeps a log, in which time stands still but for what is done.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,7 +9,7 @@ use hafw_vrrp::{
 
 use crate::routers::{GROUP, HIGHER_ADDRESS, advert};
 
-/// Each reading of the clock takes one µs.
+/// Each reading of the clock takes one µs, and sending takes five.
 #[derive(Default)]
 pub(crate) struct World {
     now: u64,
@@ -91,6 +91,7 @@ impl Effects for World {
 
     fn send(&mut self, router: usize, advert: &Advertisement) -> bool {
         self.note(router, &format!("send {}", advert.priority));
+        self.now += 5_000;
         !self.sends_fail
     }
 
