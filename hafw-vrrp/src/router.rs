@@ -16,21 +16,21 @@ use crate::{
 /// One virtual router.
 ///
 /// ```text
-///                     Active_Down_Timer fires; the claim is sent, the lease written
-///             ┌────────────────────────────────────────────────────────────────────┐
-///             │                                                                    v
-///  startup ┌────────┐  winning advert [revoke, last advert]; superseded [revoke] ┌────────┐
-///     ┌───>│ Backup │<───────────────────────────────────────────────────────────│ Active │
-///     │    └────────┘  the Active is heard before the claim is out               └────────┘
-///     │      │ │  ^ recover                                                       ^ │  │
-/// ┌────────────┐ │  └────────┐                            startup of an owner,     │ │  │
-/// │ Initialize │ └─────> ┌───────┐                        adopt ──────────────────┘ │  │
-/// └────────────┘  fault  │ Fault │<─────────────────────────────────────────────────┘  │
-///   ^    ^               └───────┘    fault [revoke, advert of priority 0]             │
-///   │    └─── shutdown ──────┘                                                         │
-///   └──────────────────────────────── shutdown [revoke, advert of priority 0] ─────────┘
+///                  startup                     Active_Down_Timer fires
+///  ┌────────────┐ ────────> ┌────────┐ ───────────────────────────────────────> ┌────────┐
+///  │ Initialize │           │ Backup │      winning advert [revoke, last advert] │ Active │
+///  └────────────┘ <──────── └────────┘ <─────────────────────────────────────── └────────┘
+///    ^   ^  │      shutdown   │    ^        superseded [revoke]                    ^  │  │
+///    │   │  │           fault │    │        heard before the claim is out           │  │  │
+///    │   │  │                 v    │ recover                                        │  │  │
+///    │   │  │               ┌────────┐       fault [revoke, priority 0]             │  │  │
+///    │   └──┼─── shutdown ──│ Fault  │ <────────────────────────────────────────────┼──┘  │
+///    │      │               └────────┘                                              │     │
+///    │      └──────────────── startup of an owner; adoption of a lease ─────────────┘     │
+///    └─────────────────────── shutdown [revoke, priority 0] ──────────────────────────────┘
 /// ```
-/// (`shutdown` of a Backup leads to Initialize, too.)
+/// In brackets: what is done on the way, in this order. A fault that was reported before startup
+/// leads from there to Fault; recovery of an owner leads to Active.
 ///
 /// Every input carries its time. Outputs are taken with [`Self::poll_action`] until there are none,
 /// and carried out in their order. [`Self::poll_timeout`] is asked again after any input.
