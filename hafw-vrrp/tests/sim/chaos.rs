@@ -13,6 +13,8 @@ pub(crate) enum Op {
     /// The next thing goes wrong.
     Next,
     Start(usize),
+    /// The programs of a controller that stopped in order are taken off.
+    Detach(usize),
     Loss(u64),
     Cut { from: usize, to: usize, cut: bool },
     Continue(usize),
@@ -30,6 +32,12 @@ impl Op {
             Self::Start(node) => {
                 world.watch.disturb_all(node, now);
                 world.start(node);
+            }
+            Self::Detach(node) => {
+                let node = &mut world.nodes[node];
+                if node.engine.is_none() && !node.running {
+                    node.reset();
+                }
             }
             Self::Loss(percent) => world.loss = percent,
             Self::Cut { from, to, cut } => {
@@ -56,7 +64,7 @@ fn next(world: &mut World) {
     if now >= world.calm_at {
         return;
     }
-    let wait = world.random.between(a / 10, 6 * a);
+    let wait = world.random.between(a / 10, 4 * a);
     world.do_at(now + wait, Op::Next);
     let length = if world.random.one_in(3) {
         world.random.between(1, a)

@@ -8,6 +8,7 @@ use hafw_vrrp::{
 };
 
 use crate::{
+    chaos::Op,
     node::{Command, How, Node},
     watch::{Met, Watch},
     world::{Frame, World},
@@ -49,12 +50,21 @@ impl<'a> Driver<'a> {
                 Command::Recover => engine.recover(0, self),
                 Command::Stop => {
                     engine.shutdown(self);
-                    self.node().reset();
-                    self.dead = true;
+                    self.leave();
                 }
             }
         }
         engine.run(self)
+    }
+
+    /// The process ends; its programs stay for a little while.
+    fn leave(&mut self) {
+        if !self.dead {
+            self.dead = true;
+            let world = &mut *self.world;
+            let detached = world.now + world.random.between(0, 4 * world.params.interval);
+            world.do_at(detached, Op::Detach(self.index));
+        }
     }
 
     fn node(&mut self) -> &mut Node {
@@ -89,7 +99,7 @@ impl<'a> Driver<'a> {
             How::Killed => {
                 self.dead = true;
                 world.nodes[index].running = false;
-                world.do_at(until, crate::chaos::Op::Start(index));
+                world.do_at(until, Op::Start(index));
             }
             How::Stopped => {
                 world.nodes[index].stopped = true;

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How many seeds run unless told otherwise.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 500;
 
 /// What happened in a seed that failed.
 fn trace(seed: u64) -> String {

@@ -88,16 +88,19 @@ fn one_owner(world: &World) -> Result<usize, String> {
     Ok(owner)
 }
 
-/// Invariant 2: whoever took over since about when all was well, or met another since, has told the
-/// neighbours.
+/// Invariant 2: whoever took over since about when all was well, or met another that attracted since,
+/// has told the neighbours.
 fn neighbours_know(world: &mut World, owner: usize) -> Result<(), String> {
     let node = &world.nodes[owner];
     let Some(engine) = &node.engine else { return Ok(()) };
+    let calm = world.calm_at;
     let since = node.clock.when(engine.routers()[0].since().as_nanos());
-    if since + 9_000_000_000 < world.calm_at {
+    let others = (0..world.nodes.len()).filter(|i| *i != owner);
+    let met = others.map(|i| world.watch.ceased[i]).max().unwrap_or(0);
+    if since + 9_000_000_000 < calm && met < calm {
         return Ok(());
     }
-    let told = since.max(world.calm_at) + 1_000_000_000 + world.params.interval + slack(world);
+    let told = since.max(met).max(calm) + 1_000_000_000 + world.params.interval + slack(world);
     run_to(world, told)?;
     match world.client.cache {
         Some((known, _)) if known == owner => Ok(()),

@@ -81,6 +81,8 @@ pub(crate) struct Watch {
     traced: bool,
     /// Since when each attracts.
     attracts: Vec<Option<Time>>,
+    /// When each last ceased to.
+    pub(crate) ceased: Vec<Time>,
     /// How often each attracted with another that heard it.
     pub(crate) overlaps: Vec<u64>,
     /// Since when none does.
@@ -110,6 +112,7 @@ impl Watch {
             lines: VecDeque::new(),
             traced,
             attracts: vec![None; nodes],
+            ceased: vec![0; nodes],
             overlaps: vec![0; nodes],
             dark_since: Some(0),
             pairs: vec![vec![Pair::default(); nodes]; nodes],
@@ -168,6 +171,7 @@ impl Watch {
                 }
                 (false, true) => {
                     *since = None;
+                    world.watch.ceased[index] = now;
                     world.watch.trace(now, || format!("{index}: does not attract any more"));
                 }
                 (true, true) | (false, false) => {}
@@ -285,7 +289,7 @@ fn allowed(world: &World, older: usize, newer: usize) -> Time {
     let skew = config.skew_time(new.priority, config.interval).as_nanos() as Time;
     let down = config.active_down_interval(new.priority, config.interval);
     let whole = down.as_nanos() as Time - skew;
-    let delta = whole - config.lease_length().as_nanos() as Time;
+    let delta = whole.saturating_sub(config.lease_length().as_nanos() as Time);
     let clocks = down.as_nanos() as Time / 1_000;
     let run_out = now + (missed + clocks).saturating_sub(skew + delta);
     if old.hangs() { run_out } else { run_out.max(now + 2 * way + answers(world)) }
