@@ -16,7 +16,11 @@ pub(crate) enum Op {
     /// The programs of a controller that stopped in order are taken off.
     Detach(usize),
     Loss(u64),
-    Cut { from: usize, to: usize, cut: bool },
+    Cut {
+        from: usize,
+        to: usize,
+        cut: bool,
+    },
     Continue(usize),
     Resume(usize),
     Unmute(usize),
@@ -122,8 +126,20 @@ fn network(world: &mut World, end: Time) {
 }
 
 fn cut(world: &mut World, from: usize, to: usize, end: Time) {
-    Op::Cut { from, to, cut: true }.perform(world);
-    world.do_at(end, Op::Cut { from, to, cut: false });
+    Op::Cut {
+        from,
+        to,
+        cut: true,
+    }
+    .perform(world);
+    world.do_at(
+        end,
+        Op::Cut {
+            from,
+            to,
+            cut: false,
+        },
+    );
 }
 
 fn controller(world: &mut World, index: usize, end: Time) {
@@ -142,10 +158,16 @@ fn controller(world: &mut World, index: usize, end: Time) {
             };
             if in_the_middle {
                 let after = world.random.between(0, 25);
-                world.nodes[index].stall = Some(Stall { after, how, length: end - now });
+                world.nodes[index].stall = Some(Stall {
+                    after,
+                    how,
+                    length: end - now,
+                });
                 return;
             }
-            world.watch.trace(now, || format!("{index}: {how:?} until {end}"));
+            world
+                .watch
+                .trace(now, || format!("{index}: {how:?} until {end}"));
             match how {
                 How::Killed => kill(world, index, end),
                 How::Stopped => {
@@ -161,23 +183,31 @@ fn controller(world: &mut World, index: usize, end: Time) {
         }
         5 => {
             let priority = world.random.pick(&[1, 90, 100, 110, 160, 254]);
-            world.watch.trace(now, || format!("{index}: priority {priority}"));
+            world
+                .watch
+                .trace(now, || format!("{index}: priority {priority}"));
             world.command(index, Command::Priority(priority));
         }
         6 => {
-            world.watch.trace(now, || format!("{index}: fault until {end}"));
+            world
+                .watch
+                .trace(now, || format!("{index}: fault until {end}"));
             world.command(index, Command::Fault);
             world.do_at(end, Op::Recover(index));
         }
         7 => {
-            world.watch.trace(now, || format!("{index}: mute until {end}"));
+            world
+                .watch
+                .trace(now, || format!("{index}: mute until {end}"));
             world.nodes[index].mute = true;
             world.watch.hang(index, now);
             world.watch.counts.meet(Met::Muted);
             world.do_at(end, Op::Unmute(index));
         }
         _ => {
-            world.watch.trace(now, || format!("{index}: stops in order until {end}"));
+            world
+                .watch
+                .trace(now, || format!("{index}: stops in order until {end}"));
             world.command(index, Command::Stop);
             world.do_at(end + world.params.work(), Op::Start(index));
         }
@@ -187,7 +217,9 @@ fn controller(world: &mut World, index: usize, end: Time) {
 /// SIGKILL, or the machine goes down and boots again.
 fn kill(world: &mut World, index: usize, end: Time) {
     let reboots = world.random.one_in(5);
-    world.watch.trace(world.now, || format!("{index}: killed until {end}, reboots: {reboots}"));
+    world.watch.trace(world.now, || {
+        format!("{index}: killed until {end}, reboots: {reboots}")
+    });
     let node = &mut world.nodes[index];
     if reboots {
         node.reset();

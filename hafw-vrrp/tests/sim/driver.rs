@@ -26,7 +26,13 @@ pub(crate) struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     pub(crate) fn new(world: &'a mut World, index: usize) -> Self {
-        Self { world, index, calls: 0, dead: false, read: 0 }
+        Self {
+            world,
+            index,
+            calls: 0,
+            dead: false,
+            read: 0,
+        }
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -37,7 +43,10 @@ impl<'a> Driver<'a> {
         while let Some(command) = self.node().commands.pop_front() {
             match command {
                 Command::Start => engine.startup(0, self),
-                Command::Adopt { lease_ends, priority } => {
+                Command::Adopt {
+                    lease_ends,
+                    priority,
+                } => {
                     engine.adopt(0, Instant::from_nanos(lease_ends), priority.into(), self);
                 }
                 Command::Priority(priority) => {
@@ -76,11 +85,17 @@ impl<'a> Driver<'a> {
             return;
         }
         let world = &mut *self.world;
-        let step = if world.random.one_in(20) { world.params.step } else { world.params.step / 10 };
+        let step = if world.random.one_in(20) {
+            world.params.step
+        } else {
+            world.params.step / 10
+        };
         let to = world.now + world.random.between(1, step);
         world.advance(to);
         self.calls += 1;
-        let Some(stall) = world.nodes[self.index].stall else { return };
+        let Some(stall) = world.nodes[self.index].stall else {
+            return;
+        };
         // One at a time: a run within another's would hold that up, too.
         if world.depth > 1 || self.calls <= stall.after {
             return;
@@ -93,7 +108,9 @@ impl<'a> Driver<'a> {
         let world = &mut *self.world;
         world.nodes[index].stall = None;
         let until = (world.now + length).min(world.calm_at);
-        world.watch.trace(world.now, || format!("{index}: {how:?} in the middle, until {until}"));
+        world.watch.trace(world.now, || {
+            format!("{index}: {how:?} in the middle, until {until}")
+        });
         world.watch.counts.meet(Met::Stalled);
         match how {
             How::Killed => {
@@ -172,7 +189,11 @@ impl Effects for Driver<'_> {
         };
         let group = [224, 0, 0, 18].into();
         let message = advert.emit(source.into(), group, node.config.checksum);
-        let advert = Advert { from: index, source: source.octets(), message };
+        let advert = Advert {
+            from: index,
+            source: source.octets(),
+            message,
+        };
         self.world.broadcast(index, &Frame::Advert(advert));
         self.linger();
         !self.dead
@@ -222,8 +243,15 @@ impl Effects for Driver<'_> {
         // As the controller could know it; what XDP did since, the egress program makes good.
         let (lease, lost_at) = (&node.lease, node.seen.lost_at);
         let lost_at = if lost_at > now.as_nanos() { 0 } else { lost_at };
-        if !attracting(now.as_nanos(), lease.renewed_at, lease.attract_until, lost_at) {
-            world.watch.fail(world.now, format!("{index} announces without a lease"));
+        if !attracting(
+            now.as_nanos(),
+            lease.renewed_at,
+            lease.attract_until,
+            lost_at,
+        ) {
+            world
+                .watch
+                .fail(world.now, format!("{index} announces without a lease"));
         }
         if node.attracts(world.now) {
             world.watch.counts.meet(Met::Announced);
@@ -239,7 +267,9 @@ impl Effects for Driver<'_> {
         }
         let (index, world) = (self.index, &mut *self.world);
         let Transition { from, to, cause } = transition;
-        world.watch.trace(world.now, || format!("{index}: {from:?} -> {to:?}: {}", cause.text()));
+        world.watch.trace(world.now, || {
+            format!("{index}: {from:?} -> {to:?}: {}", cause.text())
+        });
         let node = &mut world.nodes[index];
         node.tenure = (to == StateKind::Active).then_some((cause, false));
         if to == StateKind::Active && cause == Cause::ActiveDown {
@@ -249,6 +279,8 @@ impl Effects for Driver<'_> {
 
     fn refused(&mut self, _router: usize, refusal: Refusal) {
         let now = self.world.now;
-        self.world.watch.fail(now, format!("{} refuses an advert: {refusal}", self.index));
+        self.world
+            .watch
+            .fail(now, format!("{} refuses an advert: {refusal}", self.index));
     }
 }

@@ -53,10 +53,20 @@ fn whatever_goes_wrong_the_invariants_hold() {
     if let Some((first, _)) = failures.first() {
         println!("{}", trace(*first));
     }
-    let failures: Vec<String> =
-        failures.iter().map(|(seed, text)| format!("HAFW_SIM_SEED={seed}: {text}")).collect();
-    assert!(failures.is_empty(), "{} of {number} fail:\n{}", failures.len(), failures.join("\n"));
+    let failures: Vec<String> = failures
+        .iter()
+        .map(|(seed, text)| format!("HAFW_SIM_SEED={seed}: {text}"))
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {number} fail:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
     println!("{total:?}");
     let missing = total.missing();
-    assert!(number < SEEDS || missing.is_empty(), "never happened: {missing:?}");
+    assert!(
+        number < SEEDS || missing.is_empty(),
+        "never happened: {missing:?}"
+    );
 }

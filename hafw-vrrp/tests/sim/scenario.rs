@@ -22,7 +22,11 @@ pub(crate) struct Failure {
 pub(crate) fn run(seed: u64, traced: bool) -> Result<(Counts, VecDeque<String>), Failure> {
     let mut world = World::new(seed, traced);
     let outcome = play(&mut world);
-    let failed = world.watch.failure.take().map(|(at, text)| format!("at {at} ns: {text}"));
+    let failed = world
+        .watch
+        .failure
+        .take()
+        .map(|(at, text)| format!("at {at} ns: {text}"));
     let lines = std::mem::take(&mut world.watch.lines);
     match failed.or(outcome.err()) {
         None => Ok((world.watch.counts, lines)),
@@ -61,7 +65,11 @@ fn settle(world: &mut World) -> Result<(), String> {
     }
     run_to(world, world.now + longest_wait(world) + slack(world))?;
     // A node that could not send waits for 10 s until it preempts, and then as long as any.
-    let mute = if world.watch.counts.of(Met::Muted) == 0 { 0 } else { 10_000_000_000 };
+    let mute = if world.watch.counts.of(Met::Muted) == 0 {
+        0
+    } else {
+        10_000_000_000
+    };
     let end = world.now + mute + longest_wait(world) + 2 * a;
     while world.now < end {
         run_to(world, world.now + a / 10)?;
@@ -75,15 +83,23 @@ fn settle(world: &mut World) -> Result<(), String> {
 }
 
 fn one_owner(world: &World) -> Result<usize, String> {
-    let owners: Vec<usize> =
-        (0..world.nodes.len()).filter(|i| world.nodes[*i].attracts(world.now)).collect();
+    let owners: Vec<usize> = (0..world.nodes.len())
+        .filter(|i| world.nodes[*i].attracts(world.now))
+        .collect();
     let [owner] = owners[..] else {
         return Err(format!("{owners:?} attract, and all is well"));
     };
     let preempting = world.nodes.iter().all(|node| node.config.preempt);
-    let highest = world.nodes.iter().filter(|n| n.alive()).map(|n| n.priority).max();
+    let highest = world
+        .nodes
+        .iter()
+        .filter(|n| n.alive())
+        .map(|n| n.priority)
+        .max();
     if preempting && Some(world.nodes[owner].priority) != highest {
-        return Err(format!("{owner} attracts, and does not have the highest priority"));
+        return Err(format!(
+            "{owner} attracts, and does not have the highest priority"
+        ));
     }
     Ok(owner)
 }
@@ -92,7 +108,9 @@ fn one_owner(world: &World) -> Result<usize, String> {
 /// has told the neighbours.
 fn neighbours_know(world: &mut World, owner: usize) -> Result<(), String> {
     let node = &world.nodes[owner];
-    let Some(engine) = &node.engine else { return Ok(()) };
+    let Some(engine) = &node.engine else {
+        return Ok(());
+    };
     let calm = world.calm_at;
     let since = node.clock.when(engine.routers()[0].since().as_nanos());
     let others = (0..world.nodes.len()).filter(|i| *i != owner);
@@ -104,7 +122,9 @@ fn neighbours_know(world: &mut World, owner: usize) -> Result<(), String> {
     run_to(world, told)?;
     match world.client.cache {
         Some((known, _)) if known == owner => Ok(()),
-        other => Err(format!("the client sends to {other:?}, and {owner} owns the address")),
+        other => Err(format!(
+            "the client sends to {other:?}, and {owner} owns the address"
+        )),
     }
 }
 
@@ -143,7 +163,9 @@ fn restart(world: &mut World, owner: usize) -> Result<(), String> {
     let ends = world.nodes[owner].lease_ends();
     world.nodes[owner].lose_controller();
     let left = ends - now;
-    let after = world.random.between(0, left.saturating_sub(2 * world.params.work()));
+    let after = world
+        .random
+        .between(0, left.saturating_sub(2 * world.params.work()));
     world.do_at(now + after, Op::Start(owner));
     let end = now + longest_wait(world) + 2 * a;
     while world.now < end {
@@ -185,7 +207,12 @@ fn best(
 
 /// More than any Active_Down_Interval.
 fn longest_wait(world: &World) -> Time {
-    let factor = world.nodes.iter().map(|n| n.config.down_timer_adverts).max().unwrap_or(3);
+    let factor = world
+        .nodes
+        .iter()
+        .map(|n| n.config.down_timer_adverts)
+        .max()
+        .unwrap_or(3);
     (u64::from(factor) + 1) * world.params.interval * 1_001 / 1_000
 }
 

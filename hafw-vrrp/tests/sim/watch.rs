@@ -70,7 +70,10 @@ impl Counts {
     }
 
     pub(crate) fn missing(&self) -> Vec<Met> {
-        Met::ALL.into_iter().filter(|what| self.of(*what) == 0).collect()
+        Met::ALL
+            .into_iter()
+            .filter(|what| self.of(*what) == 0)
+            .collect()
     }
 }
 
@@ -124,7 +127,8 @@ impl Watch {
             if self.lines.len() == TRACE {
                 self.lines.pop_front();
             }
-            self.lines.push_back(format!("{:>14.6} ms  {}", now as f64 / 1e6, line()));
+            self.lines
+                .push_back(format!("{:>14.6} ms  {}", now as f64 / 1e6, line()));
         }
     }
 
@@ -152,7 +156,10 @@ impl Watch {
     /// comes of it must find the lease run out.
     pub(crate) fn hang(&mut self, node: usize, now: Time) {
         for other in 0..self.pairs.len() {
-            if self.pairs[node.min(other)][node.max(other)].overlap.is_some() {
+            if self.pairs[node.min(other)][node.max(other)]
+                .overlap
+                .is_some()
+            {
                 self.disturb(node, other, now);
             }
         }
@@ -172,7 +179,9 @@ impl Watch {
                 (false, true) => {
                     *since = None;
                     world.watch.ceased[index] = now;
-                    world.watch.trace(now, || format!("{index}: does not attract any more"));
+                    world
+                        .watch
+                        .trace(now, || format!("{index}: does not attract any more"));
                 }
                 (true, true) | (false, false) => {}
             }
@@ -205,7 +214,10 @@ impl Watch {
             (None, None) => {}
             (None, Some(overlap)) => {
                 // By a step at this time, or by a lease that ran out before this look.
-                let ended = world.nodes[a].lease_ends().min(world.nodes[b].lease_ends()).min(now);
+                let ended = world.nodes[a]
+                    .lease_ends()
+                    .min(world.nodes[b].lease_ends())
+                    .min(now);
                 let settles = settles(world, a, b, &pair, &overlap);
                 if ended > overlap.until.max(settles) && !pair.parted {
                     let text = format!("{a} and {b} attracted for {} ns", ended - overlap.since);
@@ -226,7 +238,9 @@ impl Watch {
                     world.watch.overlaps[a] += 1;
                     world.watch.overlaps[b] += 1;
                 }
-                world.watch.trace(now, || format!("{older} and {newer} attract, until {until}"));
+                world.watch.trace(now, || {
+                    format!("{older} and {newer} attract, until {until}")
+                });
                 pair.overlap = Some(Overlap { since: now, until });
             }
             (Some(_), Some(overlap)) if !pair.parted => {
@@ -244,11 +258,14 @@ impl Watch {
     /// A claim goes out: whatever made the Backup wait, it waited for Active_Down_Interval.
     pub(crate) fn claim_is_due(world: &mut World, index: usize) {
         let now = world.now;
-        let left = world.nodes.iter().any(|other| {
-            other.hangs() && other.lease.attract_until != 0 && !other.attracts(now)
-        });
+        let left = world
+            .nodes
+            .iter()
+            .any(|other| other.hangs() && other.lease.attract_until != 0 && !other.attracts(now));
         let node = &mut world.nodes[index];
-        let Some((cause, claimed)) = &mut node.tenure else { return };
+        let Some((cause, claimed)) = &mut node.tenure else {
+            return;
+        };
         let first = !std::mem::replace(claimed, true);
         if first && *cause == Cause::ActiveDown {
             if left {
@@ -259,7 +276,9 @@ impl Watch {
             let (read, heard) = node.knowledge.at_drain;
             if heard != 0 && read < heard + wait.as_nanos() as u64 {
                 let waited = read - heard;
-                world.watch.fail(now, format!("{index} waited only {waited} ns of {wait:?}"));
+                world
+                    .watch
+                    .fail(now, format!("{index} waited only {waited} ns of {wait:?}"));
             }
         }
     }
@@ -277,8 +296,7 @@ fn allowed(world: &World, older: usize, newer: usize) -> Time {
     let Some(heard) = new.knowledge.waits_since.get(&older) else {
         return old.lease_ends();
     };
-    if matches!(new.tenure, Some((Cause::Released, _)))
-        && new.knowledge.released_by != Some(older)
+    if matches!(new.tenure, Some((Cause::Released, _))) && new.knowledge.released_by != Some(older)
     {
         return old.lease_ends();
     }
@@ -292,7 +310,11 @@ fn allowed(world: &World, older: usize, newer: usize) -> Time {
     let delta = whole.saturating_sub(config.lease_length().as_nanos() as Time);
     let clocks = down.as_nanos() as Time / 1_000;
     let run_out = now + (missed + clocks).saturating_sub(skew + delta);
-    if old.hangs() { run_out } else { run_out.max(now + 2 * way + answers(world)) }
+    if old.hangs() {
+        run_out
+    } else {
+        run_out.max(now + 2 * way + answers(world))
+    }
 }
 
 /// Until when what disturbed an overlap may let it go on.
@@ -302,7 +324,11 @@ fn settles(world: &World, a: usize, b: usize, pair: &Pair, overlap: &Overlap) ->
     if pair.disturbed + window < overlap.since {
         return 0;
     }
-    let (winner, loser) = if world.nodes[a].beats(&world.nodes[b]) { (a, b) } else { (b, a) };
+    let (winner, loser) = if world.nodes[a].beats(&world.nodes[b]) {
+        (a, b)
+    } else {
+        (b, a)
+    };
     let (winner, loser) = (&world.nodes[winner], &world.nodes[loser]);
     let advert = world.params.interval + work + way;
     match (winner.hangs(), loser.hangs()) {

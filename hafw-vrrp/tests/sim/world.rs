@@ -380,7 +380,8 @@ impl World {
             node.priority = node.config.priority;
             node.commands.push_back(Command::Start);
         }
-        self.watch.trace(now, || format!("{index}: starts, adopts: {adopts}"));
+        self.watch
+            .trace(now, || format!("{index}: starts, adopts: {adopts}"));
         let router = VirtualRouter::new(node.config.clone());
         node.engine = Some(Engine::new(vec![router]));
         self.rouse(index);
@@ -390,7 +391,13 @@ impl World {
     pub(crate) fn pause_machine(&mut self, index: usize, how: How) {
         let node = &mut self.nodes[index];
         node.paused = Some(how);
-        if matches!(how, How::Paused { clock_stops: true, .. }) {
+        if matches!(
+            how,
+            How::Paused {
+                clock_stops: true,
+                ..
+            }
+        ) {
             node.clock.stop(self.now);
         }
         self.watch.hang(index, self.now);

@@ -67,6 +67,8 @@ pub(crate) fn claim(node: &mut Node, at: u64, room: usize) -> bool {
         return false;
     }
     node.seen.claim_at = at;
-    node.ring.push_back(Event::Claim { at: Instant::from_nanos(at) });
+    node.ring.push_back(Event::Claim {
+        at: Instant::from_nanos(at),
+    });
     true
 }
