@@ -141,7 +141,8 @@ fn summarise(tallies: &[(Level, Tally)]) -> Result<()> {
     if tallies.iter().all(|(_, tally)| tally.passed == 0) {
         bail!("no test ran");
     }
-    println!("all tests passed");
+    let sum = |count: fn(&Tally) -> u64| tallies.iter().map(|(_, t)| count(t)).sum::<u64>();
+    println!("{} passed, {} failed", sum(|t| t.passed), sum(|t| t.failed));
     Ok(())
 }
 

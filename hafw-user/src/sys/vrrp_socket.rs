@@ -12,6 +12,9 @@ use std::{
 use hafw_common::proto::{IP_VRRP, VRRP_GROUP_V4};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
+/// Packets taken in one go: a flood must not keep the VRRP thread from its timers.
+const AT_ONCE: usize = 256;
+
 /// A member of 224.0.0.18 on one interface.
 #[derive(Debug)]
 pub struct VrrpSocket {
@@ -42,7 +45,10 @@ impl VrrpSocket {
     pub fn drain(&mut self) {
         // Only the count matters: a cut packet is as good as a whole one.
         let mut buffer = [MaybeUninit::uninit(); 64];
-        while self.socket.recv(&mut buffer).is_ok() {
+        for _ in 0..AT_ONCE {
+            if self.socket.recv(&mut buffer).is_err() {
+                return;
+            }
             self.received += 1;
         }
     }
