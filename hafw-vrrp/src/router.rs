@@ -39,6 +39,8 @@ use crate::{
 pub struct VirtualRouter {
     config: RouterConfig,
     priority: Priority,
+    /// What the last renewal carried: XDP compares with that.
+    advertised: Priority,
     state: State,
     since: Instant,
     transitions: u64,
@@ -59,6 +61,7 @@ impl VirtualRouter {
     pub fn new(config: RouterConfig) -> Self {
         Self {
             priority: config.priority,
+            advertised: config.priority,
             config,
             state: State::Initialize,
             since: Instant::from_nanos(0),
@@ -88,6 +91,7 @@ impl VirtualRouter {
             return;
         }
         self.set_priority(priority);
+        self.advertised = priority;
         if lease_ends <= now {
             return self.begin(now, Cause::Startup);
         }
@@ -198,6 +202,7 @@ impl VirtualRouter {
     /// written from `t` on.
     pub fn advert_sent(&mut self, t: Instant) {
         self.failed_at = None;
+        self.advertised = self.priority;
         let until = t + self.config.lease_length();
         if let State::Active {
             leased_until,

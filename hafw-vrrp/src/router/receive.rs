@@ -136,13 +136,7 @@ impl VirtualRouter {
 
     /// RFC 9568 §6.4.3.
     fn heard_as_active(&mut self, heard: &Heard) {
-        let beaten = wins(
-            heard.priority.get(),
-            &octets(heard.source),
-            self.priority.get(),
-            &octets(self.config.source),
-        );
-        if beaten {
+        if self.is_beaten(heard, self.priority) {
             self.revoke(Revocation::Orderly {
                 grace: self.config.grace,
             });
@@ -154,11 +148,13 @@ impl VirtualRouter {
             // Of priority 0 or lower: answer with an advert at once (for a lower one so since RFC
             // 9568). Either may have attracted neighbours: announce, too.
             self.announcements.met_peer(heard.at, self.config.grace);
-            self.answer(heard.at);
+            self.answer(heard);
         }
     }
 
-    fn answer(&mut self, at: Instant) {
+    fn answer(&mut self, heard: &Heard) {
+        let at = heard.at;
+        let beaten = self.is_beaten(heard, self.advertised);
         let (length, interval) = (self.lease_length(), self.config.interval.as_duration());
         let gap = ANSWER_GAP.min(interval / 10);
         let rested = self.answered_at.map_or(at, |last| last + gap);
@@ -170,10 +166,20 @@ impl VirtualRouter {
         } = &mut self.state
         {
             // XDP suspends a lease that was renewed longer ago than an interval and some.
-            *doubtful |= leased_until.is_none_or(|until| at + length > until + interval);
+            let old = leased_until.is_none_or(|until| at + length > until + interval);
+            *doubtful |= old || beaten;
             let renewable = if *doubtful { at + XDP_RUN_TIME } else { at };
             answer_timer.get_or_insert(renewable.max(rested));
         }
+    }
+
+    fn is_beaten(&self, heard: &Heard, priority: Priority) -> bool {
+        wins(
+            heard.priority.get(),
+            &octets(heard.source),
+            priority.get(),
+            &octets(self.config.source),
+        )
     }
 
     /// The priority has changed. An Active that was about to be preempted, and has precedence now,

@@ -28,8 +28,9 @@ pub enum State {
         /// When the lease ends, as far as this side knows. None until it was tried to send the
         /// first advert of the tenure: the claim.
         leased_until: Option<Instant>,
-        /// Another router was heard when the last renewal was older than an interval: XDP may have
-        /// suspended the lease (`hafw_common::lease::ends_lease`), until the next renewal.
+        /// XDP may have ended the lease (`hafw_common::lease::ends_lease`), until the next renewal:
+        /// another router was heard when the last one was older than an interval, or one that beats
+        /// what was advertised, though not the priority of now.
         doubtful: bool,
         /// The next renewal has waited once, and waits no more: see
         /// [`VirtualRouter::is_held`](crate::VirtualRouter::is_held).

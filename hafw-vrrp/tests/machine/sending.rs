@@ -88,6 +88,19 @@ fn after_a_lower_advert_nothing_is_announced_with_an_old_lease() {
 }
 
 #[test]
+fn nor_is_it_while_xdp_still_compares_with_a_lower_priority() {
+    let mut router = active(config());
+    router.set_priority(200.into());
+    router.handle_advertisement(ms(4_000), HIGHER_ADDRESS, &advert(150));
+    assert!(!router.is_leased(ms(4_000)), "it was advertised with 100");
+    router.handle_timeout(ms(4_001));
+    assert_eq!(asked(&mut router), "renew");
+    router.advert_sent(ms(4_001));
+    router.handle_advertisement(ms(4_100), HIGHER_ADDRESS, &advert(150));
+    assert!(router.is_leased(ms(4_100)));
+}
+
+#[test]
 fn a_claim_waits_until_xdp_is_done_with_what_was_heard() {
     let mut router = backup(config());
     router.handle_advertisement(us(3_609_300), HIGHER_ADDRESS, &advert(99));
