@@ -1,6 +1,6 @@
-//! Adverts: any frame, any message over IPv6, and captured frames with bytes changed.
+//! Adverts: any frame, a source and any message over IPv6, and captured frames with bytes changed.
 //!
-//! The first byte says which. What parses is emitted again as the same message, and is judged
+//! The first byte says which; `seeds/advert_parse` has keepalived's and FRR's. What parses is emitted again as the same message, and is judged
 //! without a panic by a router that it may or may not be for.
 #![no_main]
 
@@ -22,6 +22,8 @@ macro_rules! vectors {
         [$(include_str!(concat!("../../hafw-vrrp/tests/vectors/", $name, ".hex"))),*]
     };
 }
+
+const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 
 /// keepalived's and FRR's frames over IPv4.
 static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
@@ -116,11 +118,11 @@ fn frame(frame: &[u8]) {
 fuzz_target!(|input: &[u8]| {
     match input {
         [0, bytes @ ..] => frame(bytes),
-        [1, bytes @ ..] => message(
-            bytes,
-            Ipv6Addr::LOCALHOST.into(),
-            Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).into(),
-        ),
+        [1, bytes @ ..] => {
+            if let Some((source, bytes)) = bytes.split_first_chunk::<16>() {
+                message(bytes, (*source).into(), GROUP_V6.into());
+            }
+        }
         [2, index, edits @ ..] => frame(&edited(*index, edits, None)),
         [3, index, edits @ ..] => frame(&edited(*index, edits, Some(Checksum::Message))),
         [_, index, edits @ ..] => frame(&edited(*index, edits, Some(Checksum::PseudoHeader))),
