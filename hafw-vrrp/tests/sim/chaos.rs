@@ -29,7 +29,7 @@ pub(crate) enum Op {
 
 impl Op {
     pub(crate) fn perform(self, world: &mut World) {
-        world.watch.trace(world.now, || format!("{self:?}"));
+        world.trace(|| format!("{self:?}"));
         let now = world.now;
         match self {
             Self::Next => next(world),
@@ -165,9 +165,7 @@ fn controller(world: &mut World, index: usize, end: Time) {
                 });
                 return;
             }
-            world
-                .watch
-                .trace(now, || format!("{index}: {how:?} until {end}"));
+            world.trace(|| format!("{index}: {how:?} until {end}"));
             match how {
                 How::Killed => kill(world, index, end),
                 How::Stopped => {
@@ -183,43 +181,46 @@ fn controller(world: &mut World, index: usize, end: Time) {
         }
         5 => {
             let priority = world.random.pick(&[1, 90, 100, 110, 160, 254]);
-            world
-                .watch
-                .trace(now, || format!("{index}: priority {priority}"));
+            world.trace(|| format!("{index}: priority {priority}"));
             world.command(index, Command::Priority(priority));
         }
         6 => {
-            world
-                .watch
-                .trace(now, || format!("{index}: fault until {end}"));
+            world.trace(|| format!("{index}: fault until {end}"));
+            stop_in_the_middle(world, index);
             world.command(index, Command::Fault);
             world.do_at(end, Op::Recover(index));
         }
         7 => {
-            world
-                .watch
-                .trace(now, || format!("{index}: mute until {end}"));
+            world.trace(|| format!("{index}: mute until {end}"));
             world.nodes[index].mute = true;
             world.watch.hang(index, now);
             world.watch.counts.meet(Met::Muted);
             world.do_at(end, Op::Unmute(index));
         }
         _ => {
-            world
-                .watch
-                .trace(now, || format!("{index}: stops in order until {end}"));
+            world.trace(|| format!("{index}: stops in order until {end}"));
+            stop_in_the_middle(world, index);
             world.command(index, Command::Stop);
             world.do_at(end + world.params.work(), Op::Start(index));
         }
     }
 }
 
+/// Sometimes a command is carried out by halves only, for a while.
+fn stop_in_the_middle(world: &mut World, index: usize) {
+    if world.random.one_in(3) {
+        world.nodes[index].stall = Some(Stall {
+            after: world.random.between(0, 12),
+            how: How::Stopped,
+            length: world.random.between(1, 6 * world.params.interval),
+        });
+    }
+}
+
 /// SIGKILL, or the machine goes down and boots again.
 fn kill(world: &mut World, index: usize, end: Time) {
     let reboots = world.random.one_in(5);
-    world.watch.trace(world.now, || {
-        format!("{index}: killed until {end}, reboots: {reboots}")
-    });
+    world.trace(|| format!("{index}: killed until {end}, reboots: {reboots}"));
     let node = &mut world.nodes[index];
     if reboots {
         node.reset();

@@ -108,9 +108,7 @@ impl<'a> Driver<'a> {
         let world = &mut *self.world;
         world.nodes[index].stall = None;
         let until = (world.now + length).min(world.calm_at);
-        world.watch.trace(world.now, || {
-            format!("{index}: {how:?} in the middle, until {until}")
-        });
+        world.trace(|| format!("{index}: {how:?} in the middle, until {until}"));
         world.watch.counts.meet(Met::Stalled);
         match how {
             How::Killed => {
@@ -182,7 +180,7 @@ impl Effects for Driver<'_> {
         if self.dead || self.node().mute {
             return false;
         }
-        Watch::claim_is_due(self.world, index);
+        Watch::may_send(self.world, index, advert.priority);
         let node = &self.world.nodes[index];
         let std::net::IpAddr::V4(source) = node.config.source else {
             return false;
@@ -267,9 +265,7 @@ impl Effects for Driver<'_> {
         }
         let (index, world) = (self.index, &mut *self.world);
         let Transition { from, to, cause } = transition;
-        world.watch.trace(world.now, || {
-            format!("{index}: {from:?} -> {to:?}: {}", cause.text())
-        });
+        world.trace(|| format!("{index}: {from:?} -> {to:?}: {}", cause.text()));
         let node = &mut world.nodes[index];
         node.tenure = (to == StateKind::Active).then_some((cause, false));
         if to == StateKind::Active && cause == Cause::ActiveDown {

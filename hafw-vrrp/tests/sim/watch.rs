@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hafw_vrrp::Cause;
+use hafw_vrrp::{Cause, Priority};
 
 use crate::{clock::Time, world::World};
 
@@ -174,14 +174,12 @@ impl Watch {
             match (attracts, since.is_some()) {
                 (true, false) => {
                     *since = Some(now);
-                    world.watch.trace(now, || format!("{index}: attracts"));
+                    world.trace(|| format!("{index}: attracts"));
                 }
                 (false, true) => {
                     *since = None;
                     world.watch.ceased[index] = now;
-                    world
-                        .watch
-                        .trace(now, || format!("{index}: does not attract any more"));
+                    world.trace(|| format!("{index}: does not attract any more"));
                 }
                 (true, true) | (false, false) => {}
             }
@@ -238,9 +236,7 @@ impl Watch {
                     world.watch.overlaps[a] += 1;
                     world.watch.overlaps[b] += 1;
                 }
-                world.watch.trace(now, || {
-                    format!("{older} and {newer} attract, until {until}")
-                });
+                world.trace(|| format!("{older} and {newer} attract, until {until}"));
                 pair.overlap = Some(Overlap { since: now, until });
             }
             (Some(_), Some(overlap)) if !pair.parted => {
@@ -255,9 +251,14 @@ impl Watch {
         world.watch.pairs[a][b] = pair;
     }
 
-    /// A claim goes out: whatever made the Backup wait, it waited for Active_Down_Interval.
-    pub(crate) fn claim_is_due(world: &mut World, index: usize) {
+    /// An advert goes out. If it gives the addresses up, attracting is over. If it claims them, the
+    /// Backup has waited for Active_Down_Interval after whatever made it wait.
+    pub(crate) fn may_send(world: &mut World, index: usize, priority: Priority) {
         let now = world.now;
+        if priority == Priority::RELEASE && world.nodes[index].attracts(now) {
+            let text = format!("{index} attracts and gives the address up");
+            world.watch.fail(now, text);
+        }
         let left = world
             .nodes
             .iter()
@@ -340,7 +341,8 @@ fn settles(world: &World, a: usize, b: usize, pair: &Pair, overlap: &Overlap) ->
     }
 }
 
-/// How long an Active takes to answer.
+/// How long an Active takes to answer: two answers are so far apart, and one that may have lost its
+/// lease waits for XDP.
 fn answers(world: &World) -> Time {
-    world.params.work() + 10_000_000
+    world.params.work() + 1_000_000 + (world.params.interval / 10).min(10_000_000)
 }

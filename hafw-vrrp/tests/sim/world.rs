@@ -128,6 +128,10 @@ impl World {
         Watch::look(self);
     }
 
+    pub(crate) fn trace(&mut self, line: impl FnOnce() -> String) {
+        self.watch.trace(self.now, line);
+    }
+
     pub(crate) fn do_at(&mut self, time: Time, op: Op) {
         self.at(time, Happening::Op(op));
     }
@@ -261,8 +265,7 @@ impl World {
                 let local = node.clock.read(now);
                 if node.attached && xdp::judge(node, &advert, local) && live {
                     self.watch.counts.meet(Met::RevokedByXdp);
-                    self.watch
-                        .trace(now, || format!("{to}: XDP ends the lease: {advert:?}"));
+                    self.trace(|| format!("{to}: XDP ends the lease: {advert:?}"));
                 }
             }
             Happening::Wake { .. } | Happening::Op(_) | Happening::Ask => {}
@@ -380,10 +383,9 @@ impl World {
             node.priority = node.config.priority;
             node.commands.push_back(Command::Start);
         }
-        self.watch
-            .trace(now, || format!("{index}: starts, adopts: {adopts}"));
         let router = VirtualRouter::new(node.config.clone());
         node.engine = Some(Engine::new(vec![router]));
+        self.trace(|| format!("{index}: starts, adopts: {adopts}"));
         self.rouse(index);
     }
 
