@@ -177,10 +177,13 @@ impl Effects for Driver<'_> {
     fn send(&mut self, _router: usize, advert: &Advertisement) -> bool {
         self.linger();
         let index = self.index;
-        if self.dead || self.node().mute {
+        if self.dead {
             return false;
         }
         Watch::may_send(self.world, index, advert.priority);
+        if self.node().mute {
+            return false;
+        }
         let node = &self.world.nodes[index];
         let std::net::IpAddr::V4(source) = node.config.source else {
             return false;

@@ -92,6 +92,8 @@ pub(crate) struct Knowledge {
     pub(crate) at_drain: (u64, u64),
     /// By sender: true time of the last advert that makes this node wait.
     pub(crate) waits_since: BTreeMap<usize, Time>,
+    /// True time of the last advert of anybody.
+    pub(crate) met: Time,
     /// Who last gave the addresses up.
     pub(crate) released_by: Option<usize>,
 }

@@ -84,8 +84,6 @@ pub(crate) struct Watch {
     traced: bool,
     /// Since when each attracts.
     attracts: Vec<Option<Time>>,
-    /// When each last ceased to.
-    pub(crate) ceased: Vec<Time>,
     /// How often each attracted with another that heard it.
     pub(crate) overlaps: Vec<u64>,
     /// Since when none does.
@@ -115,7 +113,6 @@ impl Watch {
             lines: VecDeque::new(),
             traced,
             attracts: vec![None; nodes],
-            ceased: vec![0; nodes],
             overlaps: vec![0; nodes],
             dark_since: Some(0),
             pairs: vec![vec![Pair::default(); nodes]; nodes],
@@ -178,7 +175,6 @@ impl Watch {
                 }
                 (false, true) => {
                     *since = None;
-                    world.watch.ceased[index] = now;
                     world.trace(|| format!("{index}: does not attract any more"));
                 }
                 (true, true) | (false, false) => {}
@@ -251,13 +247,16 @@ impl Watch {
         world.watch.pairs[a][b] = pair;
     }
 
-    /// An advert goes out. If it gives the addresses up, attracting is over. If it claims them, the
+    /// An advert is to go out. If it gives the addresses up, attracting is over. If it claims them, the
     /// Backup has waited for Active_Down_Interval after whatever made it wait.
     pub(crate) fn may_send(world: &mut World, index: usize, priority: Priority) {
         let now = world.now;
-        if priority == Priority::RELEASE && world.nodes[index].attracts(now) {
-            let text = format!("{index} attracts and gives the address up");
-            world.watch.fail(now, text);
+        if priority == Priority::RELEASE {
+            if world.nodes[index].attracts(now) {
+                let text = format!("{index} attracts and gives the address up");
+                world.watch.fail(now, text);
+            }
+            return;
         }
         let left = world
             .nodes

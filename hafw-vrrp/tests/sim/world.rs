@@ -277,6 +277,7 @@ impl World {
         let now = self.now;
         let node = &mut self.nodes[to];
         let from = advert.from;
+        node.knowledge.met = now;
         if node.yields_to(advert.priority()) {
             node.knowledge.heard.insert(from, at);
             node.knowledge.waits_since.insert(from, now);
@@ -362,7 +363,7 @@ impl World {
         let node = &mut self.nodes[index];
         if node.running {
             // It is coming to an end.
-            let later = now + self.params.work();
+            let later = now + self.params.interval / 10;
             return self.do_at(later, Op::Start(index));
         }
         if node.engine.is_some() {
@@ -411,8 +412,10 @@ impl World {
         let node = &mut self.nodes[index];
         node.paused = None;
         node.clock.go_on(now);
+        let mut time = now;
         for happening in std::mem::take(&mut self.waiting[index]) {
-            self.at(now, happening);
+            self.at(time, happening);
+            time += self.params.xdp;
         }
         self.watch.disturb_all(index, now);
         self.rouse(index);
