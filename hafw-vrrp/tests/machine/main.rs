@@ -1,6 +1,7 @@
 //! The state machine and the engine, event by event.
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+mod any_input;
 mod engine;
 mod receiving;
 mod routers;
