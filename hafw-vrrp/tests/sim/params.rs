@@ -77,3 +77,27 @@ impl Params {
         self.lateness + 300 * self.step
     }
 }
+
+/// n·A, in ns.
+pub(crate) fn adverts(config: &RouterConfig) -> Time {
+    u64::from(config.interval.centiseconds()) * 10_000_000 * u64::from(config.down_timer_adverts)
+}
+
+/// Skew_Time, in ns, by the RFCs rather than by the code.
+pub(crate) fn skew_time(config: &RouterConfig, priority: Priority) -> Time {
+    let whole = match config.version {
+        Version::V2 => 1_000_000_000,
+        Version::V3 => u64::from(config.interval.centiseconds()) * 10_000_000,
+    };
+    whole * (256 - u64::from(priority.get())) / 256
+}
+
+/// Active_Down_Interval, in ns.
+pub(crate) fn active_down_interval(config: &RouterConfig, priority: Priority) -> Time {
+    adverts(config) + skew_time(config, priority)
+}
+
+/// δ, by which the lease is shorter than n·A, in ns.
+pub(crate) fn delta(config: &RouterConfig) -> Time {
+    2_000_000 + adverts(config) / 500
+}

@@ -3,10 +3,13 @@
 
 use std::collections::VecDeque;
 
+use hafw_vrrp::{Priority, RouterConfig};
+
 use crate::{
     chaos::Op,
     clock::Time,
     node::Command,
+    params::{active_down_interval, skew_time},
     random::Random,
     watch::{Counts, Met},
     world::World,
@@ -129,9 +132,7 @@ fn neighbours_know(world: &mut World, owner: usize) -> Result<(), String> {
 
 /// Priority 0: the address moves within Skew_Time.
 fn release(world: &mut World, owner: usize) -> Result<(), String> {
-    let skew = best(world, owner, |router, priority| {
-        router.skew_time(priority, router.interval)
-    });
+    let skew = best(world, owner, skew_time);
     world.command(owner, Command::Stop);
     moves(world, owner, world.params.work() + skew)
 }
@@ -139,9 +140,7 @@ fn release(world: &mut World, owner: usize) -> Result<(), String> {
 /// The controller is stopped or killed. Watch sees that there are never two owners; the address
 /// moves when the lease has run out.
 fn hang(world: &mut World, owner: usize, killed: bool) -> Result<(), String> {
-    let down = best(world, owner, |router, priority| {
-        router.active_down_interval(priority, router.interval)
-    });
+    let down = best(world, owner, active_down_interval);
     let node = &mut world.nodes[owner];
     if killed {
         node.lose_controller();
@@ -194,13 +193,9 @@ fn moves(world: &mut World, owner: usize, after: Time) -> Result<(), String> {
 }
 
 /// The shortest wait of those that can take over.
-fn best(
-    world: &World,
-    owner: usize,
-    wait: impl Fn(&hafw_vrrp::RouterConfig, hafw_vrrp::Priority) -> std::time::Duration,
-) -> Time {
+fn best(world: &World, owner: usize, wait: fn(&RouterConfig, Priority) -> Time) -> Time {
     let others = world.nodes.iter().enumerate().filter(|(i, _)| *i != owner);
-    let waits = others.map(|(_, node)| wait(&node.config, node.priority).as_nanos() as Time);
+    let waits = others.map(|(_, node)| wait(&node.config, node.priority));
     waits.min().unwrap_or(0)
 }
 

@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use hafw_vrrp::{Cause, Priority};
 
-use crate::{clock::Time, world::World};
+use crate::{
+    clock::Time,
+    params::{active_down_interval, delta, skew_time},
+    world::World,
+};
 
 /// How much of a trace is kept.
 const TRACE: usize = 400;
@@ -272,13 +276,11 @@ impl Watch {
                 world.watch.counts.meet(Met::TakeoverFromHung);
             }
             let config = &node.config;
-            let wait = config.active_down_interval(node.priority, config.interval);
+            let wait = active_down_interval(config, node.priority);
             let (read, heard) = node.knowledge.at_drain;
-            if heard != 0 && read < heard + wait.as_nanos() as u64 {
-                let waited = read - heard;
-                world
-                    .watch
-                    .fail(now, format!("{index} waited only {waited} ns of {wait:?}"));
+            if heard != 0 && read < heard + wait {
+                let text = format!("{index} waited only {} ns of {wait}", read - heard);
+                world.watch.fail(now, text);
             }
         }
     }
@@ -303,13 +305,9 @@ fn allowed(world: &World, older: usize, newer: usize) -> Time {
     // The newer one has missed adverts. They were sent until the older one last renewed.
     let renewed = old.clock.when(old.lease.renewed_at);
     let missed = renewed.saturating_sub(*heard);
-    let config = &new.config;
-    let skew = config.skew_time(new.priority, config.interval).as_nanos() as Time;
-    let down = config.active_down_interval(new.priority, config.interval);
-    let whole = down.as_nanos() as Time - skew;
-    let delta = whole.saturating_sub(config.lease_length().as_nanos() as Time);
-    let clocks = down.as_nanos() as Time / 1_000;
-    let run_out = now + (missed + clocks).saturating_sub(skew + delta);
+    let clocks = active_down_interval(&new.config, new.priority) / 1_000;
+    let reserve = skew_time(&new.config, new.priority) + delta(&new.config);
+    let run_out = now + (missed + clocks).saturating_sub(reserve);
     if old.hangs() {
         run_out
     } else {
