@@ -222,7 +222,8 @@ impl Engine {
         let attract_until = t + router.lease_length();
         if effects.send(index, &router.advertisement(priority)) {
             effects.renew(index, t, attract_until, priority);
-            router.advert_sent(t);
+            let written = effects.now();
+            router.advert_sent(t, written);
         } else {
             router.advert_failed(t);
         }
@@ -232,8 +233,11 @@ impl Engine {
     fn announce(&mut self, index: usize, effects: &mut impl Effects) {
         let now = effects.now();
         self.drain(now, effects);
-        if self.routers[index].is_leased(now) {
+        let router = &mut self.routers[index];
+        if router.is_leased(now) {
             effects.announce(index, now);
+        } else {
+            router.announcement_waits();
         }
     }
 

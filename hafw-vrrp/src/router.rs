@@ -41,6 +41,8 @@ pub struct VirtualRouter {
     priority: Priority,
     /// What the last renewal carried: XDP compares with that.
     advertised: Priority,
+    /// When the words of the last renewal had been written.
+    written_at: Instant,
     state: State,
     since: Instant,
     transitions: u64,
@@ -62,6 +64,7 @@ impl VirtualRouter {
         Self {
             priority: config.priority,
             advertised: config.priority,
+            written_at: Instant::from_nanos(0),
             config,
             state: State::Initialize,
             since: Instant::from_nanos(0),
@@ -198,23 +201,32 @@ impl VirtualRouter {
         }
     }
 
-    /// The advert that an [`Action::Advertise`] with `renew` asked for was sent, and the lease is
-    /// written from `t` on.
-    pub fn advert_sent(&mut self, t: Instant) {
+    /// The advert that an [`Action::Advertise`] with `renew` asked for was sent, and the lease runs
+    /// from `t` on. At `written` its words were: what XDP met before, it judged by the lease before.
+    pub fn advert_sent(&mut self, t: Instant, written: Instant) {
         self.failed_at = None;
+        self.written_at = written;
         self.advertised = self.priority;
         let until = t + self.config.lease_length();
+        let heard = self.peer.map(|peer| peer.at + XDP_RUN_TIME);
         if let State::Active {
+            answer_timer,
             leased_until,
             doubtful,
             waited,
             ..
         } = &mut self.state
         {
+            // It waited once, and another router was heard again: one more may be needed.
+            let again = heard.filter(|done| (*doubtful || leased_until.is_none()) && *done > t);
+            if let Some(done) = again {
+                answer_timer.get_or_insert(done);
+            } else {
+                self.announcements.leased(t);
+            }
+            *doubtful = again.is_some();
             *leased_until = Some(until);
-            *doubtful = false;
             *waited = false;
-            self.announcements.leased(t);
         }
     }
 
@@ -229,6 +241,14 @@ impl VirtualRouter {
         {
             leased_until.get_or_insert(now);
             *waited = false;
+        }
+    }
+
+    /// An [`Action::Announce`] was not carried out: the lease is not certain any more. It is when
+    /// there is one again.
+    pub fn announcement_waits(&mut self) {
+        if self.is_active() {
+            self.announcements.without_lease();
         }
     }
 

@@ -154,7 +154,8 @@ impl VirtualRouter {
 
     fn answer(&mut self, heard: &Heard) {
         let at = heard.at;
-        let beaten = self.is_beaten(heard, self.advertised);
+        // What XDP judged the advert by was not the last renewal, or would not have let it pass.
+        let unknown = at <= self.written_at || self.is_beaten(heard, self.advertised);
         let (length, interval) = (self.lease_length(), self.config.interval.as_duration());
         let gap = ANSWER_GAP.min(interval / 10);
         let rested = self.answered_at.map_or(at, |last| last + gap);
@@ -167,7 +168,7 @@ impl VirtualRouter {
         {
             // XDP suspends a lease that was renewed longer ago than an interval and some.
             let old = leased_until.is_none_or(|until| at + length > until + interval);
-            *doubtful |= old || beaten;
+            *doubtful |= old || unknown;
             let renewable = if *doubtful { at + XDP_RUN_TIME } else { at };
             answer_timer.get_or_insert(renewable.max(rested));
         }

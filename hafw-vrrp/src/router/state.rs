@@ -29,8 +29,8 @@ pub enum State {
         /// first advert of the tenure: the claim.
         leased_until: Option<Instant>,
         /// XDP may have ended the lease (`hafw_common::lease::ends_lease`), until the next renewal:
-        /// another router was heard when the last one was older than an interval, or one that beats
-        /// what was advertised, though not the priority of now.
+        /// another router was heard when the last one was older than an interval or not written
+        /// yet, or one that beats what was advertised, though not the priority of now.
         doubtful: bool,
         /// The next renewal has waited once, and waits no more: see
         /// [`VirtualRouter::is_held`](crate::VirtualRouter::is_held).

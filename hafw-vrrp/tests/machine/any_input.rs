@@ -134,7 +134,7 @@ impl Node {
                     prop_assert!(priority != Priority::RELEASE, "a claim with priority 0");
                     if self.sends {
                         self.attracts_until = self.now + self.router.lease_length();
-                        self.router.advert_sent(self.now);
+                        self.router.advert_sent(self.now, self.now);
                     } else {
                         self.router.advert_failed(self.now);
                     }

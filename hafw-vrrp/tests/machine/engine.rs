@@ -4,7 +4,7 @@ use hafw_common::counters::Counter;
 use hafw_vrrp::{Engine, Event, Instant, Missed, Priority, RouterConfig, VirtualRouter, Vrid};
 
 use crate::{
-    routers::{HIGHER_ADDRESS, LOWER_ADDRESS, config, ms},
+    routers::{HIGHER_ADDRESS, LOWER_ADDRESS, config, ms, us},
     world::{World, heard, heard_as},
 };
 
@@ -146,6 +146,27 @@ fn a_winner_after_the_claim_prevents_the_announcement() {
         "0 >active, 0 send 100, 0 renew 100 for 2992 ms from 5 us ago, \
          0 revoke, 0 send 100, 0 >backup"
     );
+}
+
+#[test]
+fn an_announcement_that_a_doubt_prevents_is_made_with_the_next_renewal() {
+    // One is due with the renewal at 5610 ms. While that is under way an advert comes, and is judged
+    // by the renewal before.
+    let (mut engine, mut world) = active();
+    engine.run(world.at(ms(4_610)));
+    engine.run(world.at(ms(4_611)));
+    world.log();
+    // Readings: the round, before the send, after the renewal, before the announcement.
+    world.later.insert(4, (0, heard(us(5_611_002), 50)));
+    let deadline = engine.run(world.at(ms(5_611))).unwrap();
+    let renewed = "0 send 100, 0 renew 100 for 2992 ms from 5 us ago";
+    assert_eq!(world.log(), renewed);
+    let deadline = match engine.run(world.at(deadline)) {
+        Some(deadline) if world.log() == renewed => deadline,
+        other => panic!("{other:?}"),
+    };
+    engine.run(world.at(deadline));
+    assert_eq!(world.log(), "0 announce");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn an_owner_preempts_whatever_its_mode() {
     };
     let mut router = VirtualRouter::new(owner);
     router.startup(ms(0));
-    router.advert_sent(ms(0));
+    router.advert_sent(ms(0), ms(0));
     // Superseded, it is a Backup for once.
     router.handle_advertisement(ms(3_000), HIGHER_ADDRESS, &advert(100));
     let before = timer(&router);

@@ -93,7 +93,7 @@ pub(crate) fn backup(config: RouterConfig) -> VirtualRouter {
 pub(crate) fn active(config: RouterConfig) -> VirtualRouter {
     let mut router = claiming(config);
     let now = router.since();
-    router.advert_sent(now);
+    router.advert_sent(now, now);
     router.handle_timeout(now);
     assert_eq!(asked(&mut router), "announce");
     router

@@ -32,7 +32,7 @@ fn missed_intervals_are_not_made_up_for() {
 fn the_lease_runs_from_the_time_that_was_read_before_the_send() {
     let mut router = claiming(config());
     assert!(!router.is_leased(ms(3_610)));
-    router.advert_sent(ms(3_610));
+    router.advert_sent(ms(3_610), ms(3_610));
     assert!(router.is_leased(ms(6_601)));
     assert!(!router.is_leased(ms(6_602)));
 }
@@ -82,7 +82,7 @@ fn after_a_lower_advert_nothing_is_announced_with_an_old_lease() {
     router.advert_failed(ms(5_001));
     router.handle_timeout(ms(5_500));
     assert_eq!(asked(&mut router), "");
-    router.advert_sent(ms(5_500));
+    router.advert_sent(ms(5_500), ms(5_500));
     router.handle_timeout(ms(5_500));
     assert_eq!(asked(&mut router), "announce");
 }
@@ -95,9 +95,18 @@ fn nor_is_it_while_xdp_still_compares_with_a_lower_priority() {
     assert!(!router.is_leased(ms(4_000)), "it was advertised with 100");
     router.handle_timeout(ms(4_001));
     assert_eq!(asked(&mut router), "renew");
-    router.advert_sent(ms(4_001));
+    router.advert_sent(ms(4_001), ms(4_001));
     router.handle_advertisement(ms(4_100), HIGHER_ADDRESS, &advert(150));
     assert!(router.is_leased(ms(4_100)));
+}
+
+#[test]
+fn nor_what_was_heard_before_the_renewal_was_written() {
+    // The controller was stopped between reading the time and writing.
+    let mut router = active(config());
+    router.advert_sent(ms(4_000), ms(6_000));
+    router.handle_advertisement(ms(4_900), HIGHER_ADDRESS, &advert(99));
+    assert!(!router.is_leased(ms(6_000)));
 }
 
 #[test]
@@ -109,6 +118,27 @@ fn a_claim_waits_until_xdp_is_done_with_what_was_heard() {
     assert_eq!(router.poll_timeout(), Some(us(3_610_300)));
     router.handle_timeout(us(3_610_300));
     assert_eq!(asked(&mut router), "renew");
+}
+
+#[test]
+fn a_claim_that_others_keep_interrupting_waits_once_and_is_made_again() {
+    let mut router = backup(config());
+    router.handle_advertisement(us(3_609_300), HIGHER_ADDRESS, &advert(99));
+    router.handle_timeout(us(3_609_375));
+    router.handle_timeout(us(3_610_300));
+    assert_eq!(asked(&mut router), ">active renew");
+    router.handle_advertisement(us(3_610_310), HIGHER_ADDRESS, &advert(99));
+    assert!(!router.is_held());
+    router.advert_sent(us(3_610_320), us(3_610_330));
+    assert!(
+        !router.is_leased(us(3_610_330)),
+        "XDP may have ended it already"
+    );
+    router.handle_timeout(us(3_611_310));
+    assert_eq!(asked(&mut router), "renew");
+    router.advert_sent(us(3_611_310), us(3_611_310));
+    router.handle_timeout(us(3_611_310));
+    assert_eq!(asked(&mut router), "announce");
 }
 
 #[test]
@@ -129,7 +159,7 @@ fn a_claim_is_answered_without_a_lease_as_soon_as_there_is_one() {
     router.handle_claim(ms(7_000));
     router.handle_timeout(ms(7_000));
     assert_eq!(asked(&mut router), "renew");
-    router.advert_sent(ms(7_000));
+    router.advert_sent(ms(7_000), ms(7_000));
     router.handle_timeout(ms(7_000));
     assert_eq!(asked(&mut router), "announce");
 }
@@ -152,7 +182,7 @@ fn an_adopted_router_announces_as_one_that_has_announced_before() {
     router.adopt(ms(100), ms(900), 100.into());
     router.handle_timeout(ms(100));
     assert_eq!(asked(&mut router), ">active renew");
-    router.advert_sent(ms(100));
+    router.advert_sent(ms(100), ms(100));
     router.handle_timeout(ms(1_100));
     assert_eq!(asked(&mut router), "renew announce");
 }
