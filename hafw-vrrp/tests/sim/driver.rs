@@ -195,6 +195,7 @@ impl Effects for Driver<'_> {
             source: source.octets(),
             message,
         };
+        self.world.nodes[index].sent_at = self.world.now;
         self.world.broadcast(index, &Frame::Advert(advert));
         self.linger();
         !self.dead

@@ -79,6 +79,8 @@ pub(crate) struct Node {
     pub(crate) wake: (u64, Option<Time>),
     /// Why it is Active, if it is, and whether it has claimed.
     pub(crate) tenure: Option<(Cause, bool)>,
+    /// When it last sent an advert.
+    pub(crate) sent_at: Time,
     pub(crate) knowledge: Knowledge,
 }
 
@@ -121,6 +123,7 @@ impl Node {
             overflow_known: 0,
             wake: (0, None),
             tenure: None,
+            sent_at: 0,
             knowledge: Knowledge::default(),
         }
     }

@@ -309,7 +309,8 @@ fn allowed(world: &World, older: usize, newer: usize) -> Time {
     let reserve = skew_time(&new.config, new.priority) + delta(&new.config);
     let run_out = now + (missed + clocks).saturating_sub(reserve);
     if old.hangs() {
-        run_out
+        // Claims may have crossed, and its own be under way still.
+        run_out.max(old.sent_at + way)
     } else {
         run_out.max(now + 2 * way + answers(world))
     }
