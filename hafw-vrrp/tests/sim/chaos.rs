@@ -106,6 +106,12 @@ fn network(world: &mut World, end: Time) {
         }
         2 => {
             let side = world.random.next();
+            // What heals last shows what the heal does by itself.
+            let end = if world.random.one_in(3) {
+                world.calm_at
+            } else {
+                end
+            };
             for from in 0..places {
                 for to in 0..places {
                     if (side >> from ^ side >> to) & 1 == 1 {

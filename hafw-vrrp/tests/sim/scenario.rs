@@ -107,8 +107,8 @@ fn one_owner(world: &World) -> Result<usize, String> {
     Ok(owner)
 }
 
-/// Invariant 2: whoever took over since about when all was well, or heard another since, has told the
-/// neighbours.
+/// Invariant 2: whoever took over since about when all was well, or heard or beat another since, has
+/// told the neighbours.
 fn neighbours_know(world: &mut World, owner: usize) -> Result<(), String> {
     let node = &world.nodes[owner];
     let Some(engine) = &node.engine else {
@@ -116,7 +116,9 @@ fn neighbours_know(world: &mut World, owner: usize) -> Result<(), String> {
     };
     let calm = world.calm_at;
     let since = node.clock.when(engine.routers()[0].since().as_nanos());
-    let met = node.knowledge.met;
+    let beaten = (0..world.nodes.len()).filter(|i| *i != owner);
+    let beaten = beaten.map(|i| world.watch.beaten[i]).max().unwrap_or(0);
+    let met = node.knowledge.met.max(beaten);
     if since + 9_000_000_000 < calm && met < calm {
         return Ok(());
     }

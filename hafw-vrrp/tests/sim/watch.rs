@@ -88,6 +88,8 @@ pub(crate) struct Watch {
     traced: bool,
     /// Since when each attracts.
     attracts: Vec<Option<Time>>,
+    /// When XDP last ended the lease of each, while its controller could say a last word.
+    pub(crate) beaten: Vec<Time>,
     /// How often each attracted with another that heard it.
     pub(crate) overlaps: Vec<u64>,
     /// Since when none does.
@@ -117,6 +119,7 @@ impl Watch {
             lines: VecDeque::new(),
             traced,
             attracts: vec![None; nodes],
+            beaten: vec![0; nodes],
             overlaps: vec![0; nodes],
             dark_since: Some(0),
             pairs: vec![vec![Pair::default(); nodes]; nodes],
@@ -179,6 +182,10 @@ impl Watch {
                 }
                 (false, true) => {
                     *since = None;
+                    let node = &world.nodes[index];
+                    if !node.hangs() && node.lease_ends() > now {
+                        world.watch.beaten[index] = now;
+                    }
                     world.trace(|| format!("{index}: does not attract any more"));
                 }
                 (true, true) | (false, false) => {}
