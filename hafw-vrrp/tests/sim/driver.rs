@@ -97,7 +97,7 @@ impl<'a> Driver<'a> {
             return;
         };
         // One at a time: a run within another's would hold that up, too.
-        if world.depth > 1 || self.calls <= stall.after {
+        if world.depth > 1 || self.calls <= stall.after || world.now >= world.calm_at {
             return;
         }
         self.stall(stall.how, stall.length);
