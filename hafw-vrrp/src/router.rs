@@ -168,10 +168,10 @@ impl VirtualRouter {
             // RFC 9568 §6.4.2: the Active_Down_Timer fires.
             State::Backup {
                 active_down_timer,
-                released,
+                released_at,
                 ..
             } if now >= active_down_timer => {
-                let cause = if released {
+                let cause = if released_at.is_some() {
                     Cause::Released
                 } else {
                     Cause::ActiveDown
@@ -310,7 +310,7 @@ impl VirtualRouter {
         let state = State::Backup {
             active_down_timer: at + self.active_down_interval(active_adver_interval),
             active_adver_interval,
-            released: false,
+            released_at: None,
         };
         self.enter(at, state, cause);
     }

@@ -90,11 +90,13 @@ impl VirtualRouter {
         let State::Backup {
             active_down_timer,
             active_adver_interval,
-            ..
+            released_at,
         } = self.state
         else {
             return;
         };
+        // What the ring lost is met after what came later.
+        let outdated = released_at.is_some_and(|released| heard.at < released);
         if heard.priority == Priority::RELEASE {
             // The Active gives the addresses up: take over after Skew_Time. Not if another router
             // was heard since.
@@ -102,10 +104,10 @@ impl VirtualRouter {
                 self.state = State::Backup {
                     active_down_timer: heard.at + self.skew_time(active_adver_interval),
                     active_adver_interval,
-                    released: true,
+                    released_at: Some(heard.at),
                 };
             }
-        } else if self.yields_to(heard.at, heard.priority) {
+        } else if !outdated && self.yields_to(heard.at, heard.priority) {
             // The Active is there: learn its interval and wait a whole Active_Down_Interval.
             let learnt = self.learn(heard.interval, active_adver_interval);
             let timer = heard.at + self.active_down_interval(learnt);
@@ -116,7 +118,7 @@ impl VirtualRouter {
                     timer
                 },
                 active_adver_interval: learnt,
-                released: false,
+                released_at: None,
             };
         }
         // A lower one is discarded. The timer is left alone: it runs out, and we take over.
@@ -190,7 +192,7 @@ impl VirtualRouter {
         if let State::Backup {
             active_down_timer,
             active_adver_interval,
-            released: false,
+            released_at: None,
         } = self.state
             && peer.priority != Priority::RELEASE
             && self.yields_to(peer.at, peer.priority)
@@ -199,7 +201,7 @@ impl VirtualRouter {
             self.state = State::Backup {
                 active_down_timer: timer.max(active_down_timer),
                 active_adver_interval,
-                released: false,
+                released_at: None,
             };
         }
     }

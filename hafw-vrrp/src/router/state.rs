@@ -15,8 +15,8 @@ pub enum State {
         active_down_timer: Instant,
         /// Active_Adver_Interval, learnt from the Active.
         active_adver_interval: Interval,
-        /// The timer was shortened by an advert of priority 0.
-        released: bool,
+        /// When an advert of priority 0 arrived, if one shortened the timer.
+        released_at: Option<Instant>,
     },
     /// §6.4.3.
     Active {

@@ -140,6 +140,18 @@ fn one_that_is_met_late_never_shortens_the_timer() {
 }
 
 #[test]
+fn one_from_before_a_release_does_not_undo_it() {
+    let mut router = backup(config());
+    router.handle_advertisement(ms(1_000), HIGHER_ADDRESS, &advert(150));
+    router.handle_advertisement(ms(1_500), HIGHER_ADDRESS, &advert(0));
+    router.handle_advertisement(ms(1_600), LOWER_ADDRESS, &advert(50));
+    router.handle_missed(ms(1_400), LOWER_ADDRESS, 200.into());
+    assert_eq!(timer(&router), 1_500_000 + 609_375);
+    router.handle_missed(ms(1_550), LOWER_ADDRESS, 200.into());
+    assert_eq!(timer(&router), 1_550_000 + 3_609_375, "from after it");
+}
+
+#[test]
 fn one_that_the_ring_lost_restarts_the_timer() {
     let mut router = backup(config());
     router.handle_missed(ms(1_000), HIGHER_ADDRESS, 150.into());
