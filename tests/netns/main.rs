@@ -2,6 +2,7 @@
 //! `cargo xtask test netns` runs them.
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+mod adverts;
 mod failover;
 mod interop;
 mod lesson;
