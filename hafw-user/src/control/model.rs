@@ -150,6 +150,8 @@ pub struct RouterStatus {
     pub adverts_sent: u64,
     /// Adverts that could not be sent.
     pub adverts_failed: u64,
+    /// Adverts that XDP let pass and the controller refused: none, unless the two disagree.
+    pub adverts_refused: u64,
     /// Rounds of gratuitous ARP.
     pub announcements: u64,
     /// ARP packets of other stations with a VIP of this router as sender.

@@ -124,6 +124,13 @@ fn write_router(out: &mut String, router: &RouterStatus) -> std::fmt::Result {
             duration(*last_ms)
         )?;
     }
+    if router.adverts_refused > 0 {
+        writeln!(
+            out,
+            "  adverts that XDP let pass and the controller refused: {}",
+            router.adverts_refused
+        )?;
+    }
     if router.foreign_claims > 0 {
         writeln!(
             out,

@@ -8,7 +8,7 @@ use tokio::runtime;
 
 use super::{start::Parts, stop::withdraw, system};
 use crate::{
-    config,
+    config::{self, Remains},
     datapath::PinDir,
     net::{Routes, Sysctls, Watch},
 };
@@ -19,29 +19,27 @@ use crate::{
 /// # Errors
 /// The file, a running controller, or the kernel.
 pub fn detach(file: &Path) -> anyhow::Result<()> {
-    let config = config::load(file)?;
+    let Remains {
+        state_dir,
+        pin_dir,
+        interfaces,
+    } = config::remains(file)?;
     system::check()?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
     runtime.block_on(async {
-        let pins = PinDir::lock(&config.node.pin_dir)?;
-        let state_dir = &config.node.state_dir;
+        let pins = PinDir::lock(&pin_dir)?;
         // Fails where no proxy runs.
         let _ = Control::new(state_dir.join(SOCKET_NAME)).stop().await;
         let watch = Watch::open()?;
         let parts = Parts {
             routes: Routes::new(watch.handle()),
-            sysctls: Sysctls::new(state_dir),
+            sysctls: Sysctls::new(&state_dir),
             pins,
         };
-        let names: Vec<_> = config
-            .interfaces
-            .iter()
-            .map(|i| i.name.value.clone())
-            .collect();
-        withdraw(parts, &names).await?;
+        withdraw(parts, &interfaces).await?;
         // Fails where there is none.
         let _ = std::fs::remove_file(state_dir.join("control.sock"));
         Ok(())

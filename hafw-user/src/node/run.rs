@@ -230,13 +230,11 @@ impl Node {
                 self.vrrp
                     .set_priority(index, Priority::from(standing.priority));
             }
-            if !told.started {
-                if !standing.complete && self.started.elapsed() < CHECK_PATIENCE {
-                    continue;
-                }
-                told.started = true;
-                self.vrrp.start(index);
+            let ready = standing.complete || self.started.elapsed() >= CHECK_PATIENCE;
+            if !told.started && !ready {
+                continue;
             }
+            // The fault first: a router that starts with one must not claim its VIPs in between.
             if told.fault != standing.fault {
                 told.fault = standing.fault;
                 if standing.fault {
@@ -244,6 +242,10 @@ impl Node {
                 } else {
                     self.vrrp.recover(index);
                 }
+            }
+            if !told.started {
+                told.started = true;
+                self.vrrp.start(index);
             }
         }
     }

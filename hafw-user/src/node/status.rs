@@ -130,6 +130,7 @@ impl Node {
             transitions: machine.transitions(),
             adverts_sent: snapshot.sent,
             adverts_failed: snapshot.failed,
+            adverts_refused: snapshot.refused,
             announcements: snapshot.announced,
             foreign_claims: seen.claims,
             reasons,

@@ -63,7 +63,7 @@ pub(super) struct Driver {
 
 struct Router {
     spec: RouterSpec,
-    /// The state as the log and the hand-off know it.
+    /// The priority of the last renewal, while Active.
     active_with: Option<u8>,
     handoff: Handoff,
     /// When the grace ends, while there is one, and whether the proxy's connections are in it.
@@ -131,14 +131,23 @@ impl Driver {
     }
 
     pub(super) fn snapshots(&self, engine: &Engine) -> Vec<Snapshot> {
+        let refused = |index| {
+            let of_router = engine
+                .refused()
+                .iter()
+                .filter(|((router, _), _)| *router == index);
+            of_router.map(|(_, count)| count).sum()
+        };
         self.routers
             .iter()
             .zip(engine.routers())
-            .map(|(router, machine)| Snapshot {
+            .enumerate()
+            .map(|(index, (router, machine))| Snapshot {
                 router: machine.clone(),
                 sent: router.sent,
                 failed: router.failed,
                 failure: router.failure.clone(),
+                refused: refused(index),
                 announced: router.announced,
                 in_grace: router.grace.is_some(),
                 through_netfilter: self.wires[router.spec.interface].through_netfilter(),
@@ -315,10 +324,9 @@ impl Effects for Driver {
             "{}",
             cause.text()
         );
-        router.active_with = (to == StateKind::Active).then(|| router.spec.router.priority.get());
-        if to == StateKind::Active
-            && let Some(mac) = router.handoff.took_over(now)
-        {
+        if to != StateKind::Active {
+            router.active_with = None;
+        } else if let Some(mac) = router.handoff.took_over(now) {
             self.leases
                 .hand_off(index, mac, now + router.spec.router.grace);
         }

@@ -53,6 +53,8 @@ pub struct Snapshot {
     pub failed: u64,
     /// See `failed`.
     pub failure: String,
+    /// Adverts that XDP let pass and the state machine refused: none, unless the two disagree.
+    pub refused: u64,
     /// Rounds of gratuitous ARP.
     pub announced: u64,
     /// It stepped down and serves its grace.
