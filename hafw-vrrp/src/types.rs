@@ -181,13 +181,23 @@ impl Interval {
 
 /// Version 2's authentication. A password in clear text keeps misconfigured routers apart, not
 /// attackers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Auth {
     /// RFC 3768's only type. Version 3 has none other.
     #[default]
     None,
     /// RFC 2338 §5.3.6: eight bytes, zero padded.
     Pass([u8; 8]),
+}
+
+/// Without the password, which must not get into a log.
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Pass(_) => "Pass(..)",
+        })
+    }
 }
 
 /// What a version 3 checksum over IPv4 covers. Both are accepted on receipt.

@@ -167,7 +167,10 @@ fn detach_removes_what_a_dead_controller_left() {
     let link = host.output("ip", &["link", "show", "eth0"]).unwrap();
     assert!(link.contains("xdp"), "XDP outlives the controller: {link}");
 
-    let file = hafw.config().display().to_string();
+    // An edit is under way, which may be why the controller is dead.
+    let broken = config(host).replace("vrid = 51", "vrid = 510");
+    let file = host.write("hafw.toml", &broken).unwrap();
+    let file = file.display().to_string();
     host.output(hafw.binary(), &["detach", "-c", &file])
         .unwrap();
 

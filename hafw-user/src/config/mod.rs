@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use hafw_config::{Document, Problems};
 
 pub use model::{
-    Auth, Backend, Check, CheckKind, Config, Health, HealthKind, Interface, Node, Protocol, Router,
-    Service, Track, Vip,
+    Auth, Backend, Check, CheckKind, Config, Health, HealthKind, Interface, Node, Protocol,
+    Remains, Router, Service, Track, Vip,
 };
 pub use system::{InterfaceFacts, SystemFacts, against_system, remarks, source_of};
 
@@ -47,6 +47,16 @@ pub fn parse(name: &str, text: &str) -> Result<Config, Problems> {
 pub fn state_dir(path: &Path) -> Result<PathBuf, Problems> {
     let document = Document::load(path)?;
     read::state_dir(&document).ok_or_else(|| document.into_problems())
+}
+
+/// Where the node of a file leaves something, from a file that may have mistakes elsewhere: what a
+/// dead controller left must be removable with the file that killed it.
+///
+/// # Errors
+/// The file cannot be read, or its `state_dir` or `pin_dir`.
+pub fn remains(path: &Path) -> Result<Remains, Problems> {
+    let document = Document::load(path)?;
+    read::remains(&document).ok_or_else(|| document.into_problems())
 }
 
 fn finish(document: Document) -> Result<Config, Problems> {

@@ -48,6 +48,17 @@ pub struct Node {
     pub stop_timeout: Duration,
 }
 
+/// Where a node leaves something in the kernel and in the file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remains {
+    /// Control socket, the proxy's socket, saved sysctls.
+    pub state_dir: PathBuf,
+    /// Pinned maps and links.
+    pub pin_dir: PathBuf,
+    /// Interfaces that programs may be on, each once.
+    pub interfaces: Vec<String>,
+}
+
 /// `[[interface]]`.
 #[derive(Clone, Debug)]
 pub struct Interface {

@@ -6,6 +6,7 @@ mod router;
 mod service;
 
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     path::PathBuf,
     time::Duration,
@@ -14,13 +15,16 @@ use std::{
 use hafw_config::{Document, Located, Section, Warning};
 use hafw_l7::{config::listeners, model::ProxyConfig};
 
-use super::model::{Check, Config, Interface, Node, Router, Service};
+use super::model::{Check, Config, Interface, Node, Remains, Router, Service};
 use crate::datapath::XdpMode;
 
 const STATE_DIR: &str = "/run/hafw";
 /// The longest state_dir: the names of the sockets in it must fit `sockaddr_un` (108 bytes,
 /// include/uapi/linux/un.h).
 const MAX_STATE_DIR: usize = 90;
+const PIN_DIR: &str = "/sys/fs/bpf/hafw";
+/// PATH_MAX, include/uapi/linux/limits.h.
+const MAX_PIN_DIR: usize = 4096;
 /// The longest name of an interface (IFNAMSIZ less the zero, include/uapi/linux/if.h).
 const MAX_INTERFACE_NAME: usize = 15;
 
@@ -118,7 +122,7 @@ fn each<T>(root: &Section, key: &str, read: impl Fn(&Section) -> Option<T>) -> V
 fn node(section: &Section) -> Option<Node> {
     let id = section.need("id", section.parsed("id", "a name", name));
     let state_dir = folder(section, "state_dir", STATE_DIR, MAX_STATE_DIR);
-    let pin_dir = folder(section, "pin_dir", "/sys/fs/bpf/hafw", 4096);
+    let pin_dir = folder(section, "pin_dir", PIN_DIR, MAX_PIN_DIR);
     let stop_timeout = or(section.duration("stop_timeout"), Duration::from_secs(10));
     section.finish();
     Some(Node {
@@ -131,9 +135,29 @@ fn node(section: &Section) -> Option<Node> {
 
 /// `state_dir` alone, whatever else is wrong. None where it is wrong itself.
 pub(super) fn state_dir(document: &Document) -> Option<PathBuf> {
+    node_folder(document, "state_dir", STATE_DIR, MAX_STATE_DIR)
+}
+
+/// Where a node leaves something, whatever else is wrong. None where a folder is wrong itself.
+pub(super) fn remains(document: &Document) -> Option<Remains> {
+    let root = document.root();
+    let names = [("interface", "name"), ("virtual_router", "interface")];
+    let interfaces = names.iter().flat_map(|(kind, key)| {
+        let sections = root.tables(kind, kind);
+        sections.into_iter().filter_map(|s| interface_name(&s, key))
+    });
+    let interfaces: BTreeSet<_> = interfaces.map(|name| name.value).collect();
+    Some(Remains {
+        state_dir: state_dir(document)?,
+        pin_dir: node_folder(document, "pin_dir", PIN_DIR, MAX_PIN_DIR)?,
+        interfaces: interfaces.into_iter().collect(),
+    })
+}
+
+fn node_folder(document: &Document, key: &str, default: &str, longest: usize) -> Option<PathBuf> {
     match document.root().table("node") {
-        Some(node) => folder(&node, "state_dir", STATE_DIR, MAX_STATE_DIR),
-        None => (!document.has_problems()).then(|| STATE_DIR.into()),
+        Some(node) => folder(&node, key, default, longest),
+        None => (!document.has_problems()).then(|| default.into()),
     }
 }
 
