@@ -7,3 +7,4 @@ mod failover;
 mod interop;
 mod lesson;
 mod refusals;
+mod tracking;

@@ -1,0 +1,162 @@
+//! Checks that move VIPs (S11): the web server beside a node dies by a signal to its processes, the
+//! VIPs move by fault and by priority, and return by themselves when it is back.
+
+use std::time::{Duration, Instant};
+
+use hafw_lab::{
+    Lab, Station, VIP_BBS, VIP_WWW,
+    peers::{Hafw, Router, Timing, WebServer, hafw_config},
+    probe::{Observation, Observer},
+    wait_until,
+};
+
+/// Gives its VIP up by fault: weight 0.
+const ZERO: &str = "zero";
+/// Gives its VIP up by a lower priority: weight -60.
+const MINUS: &str = "minus";
+
+/// Two nodes with an nginx each, which both of lb01's routers depend on.
+struct Pair {
+    lab: Lab,
+    nodes: [Hafw; 2],
+    webs: [WebServer; 2],
+}
+
+impl Pair {
+    /// `check`: the keys that say what the check `web` looks at.
+    fn start(purpose: &str, check: &str) -> Self {
+        let lab = Lab::new(purpose).unwrap();
+        let webs = Station::NODES.map(|station| WebServer::start(&lab[station]).unwrap());
+        let binary = Hafw::built().unwrap();
+        let nodes = Station::NODES.map(|station| {
+            let host = &lab[station];
+            let text = config(&lab, station, check);
+            let mut hafw = Hafw::new(host, &binary, &text).unwrap();
+            hafw.daemon.start().unwrap();
+            hafw
+        });
+        let mut pair = Self { lab, nodes, webs };
+        pair.settle();
+        pair
+    }
+
+    /// Waits until lb01 has both VIPs and lb02 stands by for them.
+    fn settle(&mut self) {
+        for router in [ZERO, MINUS] {
+            self.wait(0, router, "active");
+            self.wait(1, router, "backup");
+        }
+    }
+
+    fn wait(&mut self, node: usize, router: &str, state: &str) {
+        self.nodes[node]
+            .wait_for_router(router, state, Duration::from_secs(20))
+            .unwrap();
+    }
+
+    /// The page of the node that has the VIP.
+    fn page(&self) -> Result<String, String> {
+        let url = format!("http://{VIP_WWW}/whoami");
+        self.lab[Station::Client]
+            .output("curl", &["-sS", "--max-time", "1", &url])
+            .map_err(|error| error.to_string())
+    }
+
+    fn wait_for_page_of(&self, station: Station) {
+        wait_until(Duration::from_secs(10), "the site to answer", || {
+            let page = self.page()?;
+            if page.starts_with(station.name()) {
+                Ok(())
+            } else {
+                Err(page)
+            }
+        })
+        .unwrap();
+    }
+}
+
+fn config(lab: &Lab, station: Station, check: &str) -> String {
+    let router = |name: &str, vrid, vip| Router {
+        name: name.to_owned(),
+        vrid,
+        vip,
+        ..Router::oldboy(station, Timing::V3Tenth)
+    };
+    let routers = [router(ZERO, 51, VIP_WWW), router(MINUS, 52, VIP_BBS)];
+    let check = format!(
+        "\n[[check]]\nname = \"web\"\n{check}\ninterval = \"200ms\"\nfall = 2\nrise = 2\n"
+    );
+    let text = hafw_config(&lab[station], &routers, &check);
+    let tracked = |text: &str, router: &str, weight: i16| {
+        let name = format!("name = \"{router}\"\n");
+        let track = format!("track = [{{ check = \"web\", weight = {weight} }}]\n");
+        text.replace(&name, &(name.clone() + &track))
+    };
+    tracked(&tracked(&text, ZERO, 0), MINUS, -60)
+}
+
+/// The web server of the Active dies; the VIPs move; it is back; they return.
+fn the_vips_follow_the_web_server(purpose: &str, check: &str) {
+    let mut pair = Pair::start(purpose, check);
+    pair.wait_for_page_of(Station::Lb01);
+    let observer = Observer::start(&pair.lab[Station::Observer], &[VIP_WWW, VIP_BBS]).unwrap();
+
+    let died = Instant::now();
+    pair.webs[0].kill().unwrap();
+    pair.wait(0, ZERO, "fault");
+    pair.wait(0, MINUS, "backup");
+    pair.wait(1, ZERO, "active");
+    pair.wait(1, MINUS, "active");
+    pair.wait_for_page_of(Station::Lb02);
+    let status = pair.nodes[0].status().unwrap().json;
+    assert_eq!(status["checks"][0]["up"], false, "{status}");
+    assert_eq!(status["routers"][1]["effective_priority"], 90, "{status}");
+
+    pair.webs[0].restart().unwrap();
+    pair.settle();
+    pair.wait_for_page_of(Station::Lb01);
+
+    let seen = observer.stop().unwrap();
+    for (vip, weight) in [(VIP_WWW, 0), (VIP_BBS, -60)] {
+        assert_eq!(seen.two_owners(vip), Duration::ZERO, "{vip}");
+        let mut owners: Vec<_> = seen.tenures(vip).iter().map(|tenure| tenure.mac).collect();
+        owners.dedup();
+        let expected = [Station::Lb01, Station::Lb02, Station::Lb01];
+        assert_eq!(owners, expected.map(Station::mac), "{vip}");
+        report(purpose, weight, took(&seen, vip, died));
+    }
+}
+
+/// From the death to lb02's first answer.
+fn took(seen: &Observation, vip: std::net::Ipv4Addr, died: Instant) -> Duration {
+    let tenures = seen.tenures(vip);
+    let moved = tenures
+        .iter()
+        .find(|tenure| tenure.mac == Station::Lb02.mac())
+        .unwrap();
+    moved.from - died
+}
+
+#[expect(clippy::print_stdout, reason = "what was measured")]
+fn report(check: &str, weight: i16, took: Duration) {
+    println!("{check}, weight {weight}: the VIP moved {took:.0?} after the death");
+}
+
+#[test]
+#[ignore = "requires root"]
+fn a_command_moves_the_vips_and_brings_them_back() {
+    let command = r#"command = ["/usr/bin/curl", "-sS", "--max-time", "1", "http://127.0.0.1/"]"#;
+    the_vips_follow_the_web_server("command", command);
+}
+
+#[test]
+#[ignore = "requires root"]
+fn an_http_check_moves_the_vips_and_brings_them_back() {
+    the_vips_follow_the_web_server("http", "http = \"http://127.0.0.1/oldboy.html\"");
+}
+
+#[test]
+#[ignore = "requires root"]
+fn a_tcp_check_moves_the_vips_and_brings_them_back() {
+    the_vips_follow_the_web_server("tcp", "tcp = \"127.0.0.1:80\"");
+}
