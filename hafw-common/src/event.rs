@@ -25,14 +25,12 @@ pub struct AdvertEvent {
     pub length: u16,
     /// The VRRP message: the IP payload.
     pub message: [u8; VRRP_MAX_LEN],
-    /// Explicit padding to a multiple of 8.
-    pub reserved: [u8; 4],
 }
 
 /// Bytes of an [`AdvertEvent`] before `message`.
 pub const ADVERT_EVENT_HEADER: usize = core::mem::offset_of!(AdvertEvent, message);
 
-/// Another station claimed one of our VIPs in ARP. At most one is reported per router and
+/// Another station claimed one of our VIPs in ARP or Neighbor Discovery. At most one is reported per router and
 /// [`CLAIM_EVENT_GAP`]; all are counted.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -43,7 +41,7 @@ pub struct ClaimEvent {
     pub router: u32,
     /// CLOCK_MONOTONIC ns at which XDP saw it.
     pub at: u64,
-    /// The claimant's hardware address as the ARP packet gives it, see [`crate::mac_to_word`].
+    /// The claimant's hardware address as the packet gives it, see [`crate::mac_to_word`].
     pub mac: u64,
     /// The VIP, [`crate::v4_mapped`].
     pub vip: [u8; 16],

@@ -48,7 +48,7 @@ pub const MAX_VIPS: u32 = 16384;
 pub const MAX_SERVICES: u32 = 16384;
 /// Backends, counted once for each service they serve.
 pub const MAX_BACKENDS: u32 = 65536;
-/// Bytes of [`EVENTS`]: over 200 of the longest adverts, over 2,000 usual ones.
+/// Bytes of [`EVENTS`]: over 300 of the longest adverts, over 2,000 usual ones.
 pub const EVENTS_BYTES: u32 = 512 * 1024;
 /// Words of [`VIP_FILTER`].
 pub const VIP_FILTER_WORDS: u32 = 1024;

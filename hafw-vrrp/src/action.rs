@@ -23,7 +23,7 @@ pub enum Action {
     },
     /// Stop attracting, now.
     Revoke(Revocation),
-    /// Send gratuitous ARP for every address.
+    /// Send gratuitous ARP, or an unsolicited Neighbor Advertisement, for every address.
     Announce,
     /// The state has changed.
     Transition(Transition),

@@ -23,9 +23,10 @@ pub struct RouterConfig {
     pub down_timer_adverts: u8,
     /// Preempt_Mode. An owner always preempts (RFC 9568 §6.1).
     pub preempt: bool,
-    /// Where adverts leave from: the interface's primary address.
+    /// Where adverts leave from: the interface's primary address; over IPv6 its link-local one
+    /// (RFC 9568 §5.1.2.1).
     pub source: IpAddr,
-    /// The virtual addresses, of one family.
+    /// The virtual addresses, of one family. Over IPv6 the first is link-local (RFC 9568 §5.2.9).
     pub addresses: Vec<IpAddr>,
     /// Version 2's authentication.
     pub auth: Auth,

@@ -18,7 +18,7 @@ pub enum Event {
         /// The IP payload.
         message: Vec<u8>,
     },
-    /// A foreign ARP claim of one of the router's addresses.
+    /// A foreign claim, in ARP or Neighbor Discovery, of one of the router's addresses.
     Claim {
         /// When XDP saw it.
         at: Instant,
@@ -59,7 +59,7 @@ pub trait Effects {
     fn renew(&mut self, router: usize, t: Instant, attract_until: Instant, priority: Priority);
     /// Ends attracting, at once.
     fn revoke(&mut self, router: usize, revocation: Revocation, now: Instant);
-    /// Sends gratuitous ARP for each address.
+    /// Sends gratuitous ARP or an unsolicited Neighbor Advertisement for each address.
     fn announce(&mut self, router: usize, now: Instant);
     /// Tells of a change of state.
     fn transition(&mut self, router: usize, transition: Transition, now: Instant);

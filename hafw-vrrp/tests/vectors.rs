@@ -6,11 +6,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hafw_vrrp::{
     Auth, ChecksumForm, Interval, Priority, Version, Vrid,
-    wire::{Advertisement, FrameError, advert_frame, gratuitous_arp, parse_frame},
+    wire::{
+        Advertisement, FrameError, advert_frame, advert_frame_v6, gratuitous_arp, neighbour_advert,
+        parse_frame,
+    },
 };
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 5];
 const VIRTUAL_MAC: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
+const VIRTUAL_MAC_V6: [u8; 6] = [0, 0, 0x5e, 0, 2, 51];
 const VIPS: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3)),
     IpAddr::V4(Ipv4Addr::new(10, 0, 0, 4)),
@@ -151,27 +155,49 @@ fn an_authentication_header_is_refused() {
 fn version_3_over_ipv6() {
     let link_local: Ipv6Addr = "fe80::3".parse().unwrap();
     let global: Ipv6Addr = "2001:db8::3".parse().unwrap();
+    let keepalived: Ipv6Addr = "fe80::ff:fe00:5".parse().unwrap();
     let advert = |priority| v3(priority, 100, &[link_local.into(), global.into()]);
-    for (frame, priority) in [
-        (vector!("ka-v3-ipv6"), 150),
-        (vector!("ka-v3-ipv6-prio0"), 0),
-        (vector!("ka-v3-ipv6-vmac"), 150),
-        (vector!("frr-v3-ipv6"), 100),
+    for (mut frame, mac, from, priority) in [
+        (vector!("ka-v3-ipv6"), MAC, keepalived, 150),
+        (vector!("ka-v3-ipv6-prio0"), MAC, keepalived, 0),
+        (vector!("ka-v3-ipv6-vmac"), VIRTUAL_MAC_V6, keepalived, 150),
+        (vector!("frr-v3-ipv6"), VIRTUAL_MAC_V6, link_local, 100),
     ] {
-        // After Ethernet: source at 8, destination at 24, payload at 40 (RFC 8200 §3).
-        let datagram = &frame[14..];
-        let address =
-            |at: usize| IpAddr::from(<[u8; 16]>::try_from(&datagram[at..at + 16]).unwrap());
-        let (source, destination, message) = (address(8), address(24), &datagram[40..]);
-
+        let (source, destination, message) = parse_frame(&frame).unwrap();
+        assert_eq!(source, from);
         let parsed = Advertisement::parse(message, source, destination);
-
         assert_eq!(parsed, Ok(advert(priority)));
         // Over IPv6 there is one form only.
         for form in [ChecksumForm::PseudoHeader, ChecksumForm::Message] {
             assert_eq!(advert(priority).emit(source, destination, form), message);
         }
+
+        let emitted = advert_frame_v6(mac, from, message);
+
+        // The kernel chose a flow label for theirs.
+        frame[15] &= 0xf0;
+        frame[16..18].fill(0);
+        assert_eq!(emitted, frame);
     }
+}
+
+#[test]
+fn unsolicited_advertisements_are_frrs_and_but_for_the_router_flag_keepaliveds() {
+    let vip: Ipv6Addr = "fe80::3".parse().unwrap();
+    assert_eq!(
+        neighbour_advert(VIRTUAL_MAC_V6, vip)[..],
+        vector!("frr-una")
+    );
+    let mut keepalived = vector!("ka-una");
+    // The flags, and the checksum of what lacks one of them (RFC 1624: plus the complement of
+    // what came in).
+    assert_eq!(
+        (keepalived[58], &keepalived[56..58]),
+        (0x20, &[0x57, 0x93][..])
+    );
+    keepalived[58] = 0xa0;
+    keepalived[56..58].copy_from_slice(&(0x5793 + !0x8000_u16).to_be_bytes());
+    assert_eq!(neighbour_advert(MAC, vip)[..], keepalived);
 }
 
 #[test]

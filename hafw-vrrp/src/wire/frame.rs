@@ -1,14 +1,14 @@
-//! A whole frame around an advert: Ethernet and IPv4.
+//! A whole frame around an advert: Ethernet and IPv4; and the way in for either family.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
     ops::Range,
 };
 
-use hafw_common::proto::{ETH_IPV4, IP_VRRP, VRRP_GROUP_MAC_V4, VRRP_GROUP_V4, VRRP_TTL};
+use hafw_common::proto::{ETH_IPV4, ETH_IPV6, IP_VRRP, VRRP_GROUP_MAC_V4, VRRP_GROUP_V4, VRRP_TTL};
 use thiserror::Error;
 
-use super::checksum::Sum;
+use super::{checksum::Sum, frame_v6};
 
 /// Why a frame carries no VRRP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -16,9 +16,9 @@ pub enum FrameError {
     /// Shorter than its headers, or than the datagram's length says.
     #[error("the frame is cut")]
     Truncated,
-    /// Not IPv4, or a header that contradicts itself.
-    #[error("not an IPv4 datagram")]
-    NotIpv4,
+    /// Neither IPv4 nor IPv6, or a header that contradicts itself.
+    #[error("not an IP datagram")]
+    NotIp,
     /// Another protocol.
     #[error("IP protocol {0} is not VRRP's 112")]
     Protocol(u8),
@@ -29,11 +29,12 @@ pub enum FrameError {
     #[error("the IPv4 header's checksum is wrong")]
     Checksum,
     /// RFC 9568 §7.1.
-    #[error("TTL {0} is not 255")]
+    #[error("TTL or hop limit {0} is not 255")]
     Ttl(u8),
 }
 
-const ETHERNET: usize = 14;
+/// Bytes of the Ethernet header.
+pub(super) const ETHERNET: usize = 14;
 const IPV4: usize = 20;
 
 mod field {
@@ -88,11 +89,9 @@ pub fn advert_frame(source_mac: [u8; 6], source: Ipv4Addr, id: u16, message: &[u
 
 /// Writes every byte of `frame`, which has room for the headers and the message.
 fn write(frame: &mut [u8], source_mac: [u8; 6], source: Ipv4Addr, id: u16, message: &[u8]) {
-    frame[field::DESTINATION_MAC].copy_from_slice(&VRRP_GROUP_MAC_V4);
-    frame[field::SOURCE_MAC].copy_from_slice(&source_mac);
-    frame[field::ETHERTYPE].copy_from_slice(&ETH_IPV4.to_be_bytes());
+    write_ethernet(frame, VRRP_GROUP_MAC_V4, source_mac, ETH_IPV4);
     let (ip, payload) = frame[ETHERNET..].split_at_mut(IPV4);
-    // The longest message has 1036 bytes.
+    // At most VRRP_MAX_LEN.
     let total = u16::try_from(IPV4 + message.len()).unwrap_or(u16::MAX);
     ip[field::VERSION_IHL] = VERSION_IHL;
     ip[field::TOS] = TOS;
@@ -109,8 +108,20 @@ fn write(frame: &mut [u8], source_mac: [u8; 6], source: Ipv4Addr, id: u16, messa
     payload.copy_from_slice(message);
 }
 
-/// The source, the destination and the message of a frame, after the checks that the IP header
-/// allows.
+/// Writes every byte of the Ethernet header.
+pub(super) fn write_ethernet(
+    frame: &mut [u8],
+    destination: [u8; 6],
+    source: [u8; 6],
+    ethertype: u16,
+) {
+    frame[field::DESTINATION_MAC].copy_from_slice(&destination);
+    frame[field::SOURCE_MAC].copy_from_slice(&source);
+    frame[field::ETHERTYPE].copy_from_slice(&ethertype.to_be_bytes());
+}
+
+/// The source, the destination and the message of a frame of either family, after the checks that
+/// the IP header allows.
 ///
 /// # Errors
 /// See [`FrameError`].
@@ -118,14 +129,23 @@ pub fn parse_frame(frame: &[u8]) -> Result<(IpAddr, IpAddr, &[u8]), FrameError> 
     let (ethernet, datagram) = frame
         .split_at_checked(ETHERNET)
         .ok_or(FrameError::Truncated)?;
-    if ethernet[field::ETHERTYPE] != ETH_IPV4.to_be_bytes() {
-        return Err(FrameError::NotIpv4);
+    let ethertype = u16::from_be_bytes([
+        ethernet[field::ETHERTYPE.start],
+        ethernet[field::ETHERTYPE.start + 1],
+    ]);
+    match ethertype {
+        ETH_IPV4 => parse_v4(datagram),
+        ETH_IPV6 => frame_v6::parse(datagram),
+        _ => Err(FrameError::NotIp),
     }
+}
+
+fn parse_v4(datagram: &[u8]) -> Result<(IpAddr, IpAddr, &[u8]), FrameError> {
     let fixed: &[u8; IPV4] = datagram.first_chunk().ok_or(FrameError::Truncated)?;
     let header = usize::from(fixed[field::VERSION_IHL] & 0xf) * 4;
     let total = usize::from(word(fixed, field::TOTAL_LENGTH));
     if fixed[field::VERSION_IHL] >> 4 != 4 || header < IPV4 || total < header {
-        return Err(FrameError::NotIpv4);
+        return Err(FrameError::NotIp);
     }
     // Ethernet pads short frames: the datagram's own length counts.
     let datagram = datagram.get(..total).ok_or(FrameError::Truncated)?;
@@ -227,11 +247,11 @@ mod tests {
         );
         assert_eq!(
             parse_frame(&with(field::VERSION_IHL, 0x44)),
-            Err(FrameError::NotIpv4)
+            Err(FrameError::NotIp)
         );
         assert_eq!(
             parse_frame(&with(field::VERSION_IHL, 0x65)),
-            Err(FrameError::NotIpv4)
+            Err(FrameError::NotIp)
         );
         let mut damaged = FRAME;
         damaged[ETHERNET + field::TOS] ^= 1;

@@ -66,7 +66,7 @@ impl PacketMut for Frame<'_> {
 /// The sum of the first `length` bytes.
 ///
 /// By the kernel's helper: a loop here would leave the verifier a state to follow for each of the
-/// 259 lengths. The helper takes at most 512 bytes (`MAX_BPF_STACK`) before Linux 6.13.
+/// lengths. The helper takes at most 512 bytes (`MAX_BPF_STACK`) before Linux 6.13.
 #[inline(always)]
 fn sum(message: &[u8; VRRP_MAX_LEN], length: usize) -> u32 {
     const PIECE: usize = 512;
@@ -81,11 +81,8 @@ fn sum(message: &[u8; VRRP_MAX_LEN], length: usize) -> u32 {
     let sum = piece(0, length.min(PIECE), 0);
     let rest = bounded::<0x3ff>(length.wrapping_sub(PIECE));
     let sum = piece(PIECE, rest.min(PIECE), sum);
-    piece(
-        2 * PIECE,
-        bounded::<0xf>(length.wrapping_sub(2 * PIECE)),
-        sum,
-    )
+    let rest = bounded::<0x1ff>(length.wrapping_sub(2 * PIECE));
+    piece(2 * PIECE, rest.min(VRRP_MAX_LEN - 2 * PIECE), sum)
 }
 
 /// A number that has no bits but those of `MASK`, as it is, but so that the verifier knows it too:
