@@ -7,6 +7,11 @@
 #![no_std]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+#[cfg(test)]
+extern crate std;
+
+use core::net::IpAddr;
+
 pub mod backend;
 pub mod counters;
 pub mod event;
@@ -24,7 +29,7 @@ mod user;
 
 /// Bumped on every change of a map's layout or meaning. A controller that finds pinned maps of
 /// another version rebuilds them instead of adopting them.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// One word of node-wide facts, in [`maps::NODE`].
 #[repr(C)]
@@ -62,6 +67,26 @@ pub const fn v4_mapped(a: [u8; 4]) -> [u8; 16] {
     (0xffff_0000_0000 | u32::from_be_bytes(a) as u128).to_be_bytes()
 }
 
+/// An address of either family in that form.
+#[must_use]
+pub const fn mapped(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4_mapped(v4.octets()),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+/// The inverse of [`v4_mapped`]; `None` for an IPv6 address.
+#[must_use]
+pub const fn as_v4(a: [u8; 16]) -> Option<[u8; 4]> {
+    let number = u128::from_be_bytes(a);
+    if number >> 32 == 0xffff {
+        Some((number as u32).to_be_bytes())
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +96,12 @@ mod tests {
         let mac = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
         assert_eq!(mac_from_word(mac_to_word(mac)), mac);
         assert_eq!(mac_from_word(mac_to_word(mac) | 0xbeef << 48), mac);
+    }
+
+    #[test]
+    fn only_a_mapped_address_is_ipv4() {
+        assert_eq!(as_v4(v4_mapped([10, 0, 0, 3])), Some([10, 0, 0, 3]));
+        assert_eq!(as_v4([0; 16]), None);
+        assert_eq!(as_v4([0xff; 16]), None);
     }
 }

@@ -1,19 +1,41 @@
 //! L4 services and their slots.
 
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+
 /// Key of [`crate::maps::SERVICES`].
 #[repr(C)]
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, bytemuck::Pod, bytemuck::Zeroable,
 )]
 pub struct ServiceKey {
-    /// The VIP, IPv4, network order.
-    pub address: [u8; 4],
+    /// The VIP, network order; IPv4 as [`crate::v4_mapped`].
+    pub address: [u8; 16],
     /// Destination port, network order.
     pub port: [u8; 2],
     /// [`crate::proto::IP_TCP`] or [`crate::proto::IP_UDP`].
     pub protocol: u8,
     /// Explicit padding, zero.
     pub reserved: u8,
+}
+
+impl ServiceKey {
+    /// The key of a service, its port as a number.
+    #[must_use]
+    pub const fn new(vip: IpAddr, port: u16, protocol: u8) -> Self {
+        Self {
+            address: crate::mapped(vip),
+            port: port.to_be_bytes(),
+            protocol,
+            reserved: 0,
+        }
+    }
+
+    /// The VIP and port.
+    #[must_use]
+    pub const fn destination(&self) -> SocketAddr {
+        let address = Ipv6Addr::from_octets(self.address).to_canonical();
+        SocketAddr::new(address, u16::from_be_bytes(self.port))
+    }
 }
 
 /// How packets of a service reach its backends.

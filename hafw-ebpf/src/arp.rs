@@ -72,7 +72,7 @@ pub(crate) fn vip<T: Tables>(tables: &T, address: [u8; 4]) -> Option<Vip> {
     if tables.filter_word(word) & bit == 0 {
         return None;
     }
-    tables.vip(address)
+    tables.vip(v4_mapped(address))
 }
 
 /// The VIP with this address, if its router lives on this interface: ARP for a VIP on another

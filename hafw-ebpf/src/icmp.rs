@@ -4,6 +4,7 @@
 use hafw_common::{
     proto::{IP_TCP, IP_UDP},
     service::ServiceKey,
+    v4_mapped,
 };
 use network_types::{icmp::Icmpv4Hdr, ip::Ipv4Hdr};
 
@@ -19,7 +20,11 @@ use crate::{
 /// the client: the datagram it quotes (RFC 792: at least its header and 8 bytes more) went from
 /// the VIP to the client. `None` for everything else.
 #[inline(always)]
-pub fn flow_of_error<P: Packet + ?Sized>(packet: &P, ip: &Ipv4Hdr, icmp: usize) -> Option<Flow> {
+pub fn flow_of_error<P: Packet + ?Sized>(
+    packet: &P,
+    ip: &Ipv4Hdr,
+    icmp: usize,
+) -> Option<Flow<[u8; 4]>> {
     let kind = packet.header::<Icmpv4Hdr>(icmp)?.type_;
     if !matches!(
         kind,
@@ -41,7 +46,7 @@ pub fn flow_of_error<P: Packet + ?Sized>(packet: &P, ip: &Ipv4Hdr, icmp: usize) 
     }
     let ports = packet.header::<Ports>(icmp + Icmpv4Hdr::LEN + header)?;
     let key = ServiceKey {
-        address: quoted.src_addr,
+        address: v4_mapped(quoted.src_addr),
         port: ports.source,
         protocol: quoted.proto,
         reserved: 0,

@@ -5,6 +5,7 @@ use hafw_common::{
     iface::Iface,
     proto::{IP_ICMP, IP_TCP, IP_UDP, IP_VRRP},
     service::ServiceKey,
+    v4_mapped,
     vip::{VIP_HAS_SERVICE, filter_bit},
 };
 use network_types::{ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
@@ -15,7 +16,7 @@ use crate::{
     packet::PacketMut,
     path::{Addressed, L3, Outcome},
     steer::{self, Flow},
-    tables::Tables,
+    tables::{Ends, Tables},
     wire::{Ports, is_fragment},
 };
 
@@ -68,10 +69,13 @@ fn to_vip<P: PacketMut + ?Sized, T: Tables>(
     {
         return steer::process(packet, tables, iface, &service, &flow, total_length(ip));
     }
-    match tables.vip(ip.dst_addr) {
+    match tables.vip(v4_mapped(ip.dst_addr)) {
         None => Counter::PassIpv4.into(),
         Some(vip) if fragment && vip.flags & VIP_HAS_SERVICE != 0 => Counter::DropFragment.into(),
-        Some(vip) => local::process(packet, tables, iface, ip, vip, segment),
+        Some(vip) => {
+            let ends = || ends(ip, segment.ports);
+            local::process(packet, tables, iface, vip, segment, ends)
+        }
     }
 }
 
@@ -79,7 +83,7 @@ fn to_vip<P: PacketMut + ?Sized, T: Tables>(
 #[derive(Default)]
 struct Contents {
     /// The flow that it belongs to, if it can be one of a service.
-    flow: Option<Flow>,
+    flow: Option<Flow<[u8; 4]>>,
     /// Its TCP segment.
     segment: Segment,
 }
@@ -131,9 +135,9 @@ fn contents<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4Hdr) -> Result<Contents,
 }
 
 #[inline(always)]
-fn flow(ip: &Ipv4Hdr, ports: Ports) -> Flow {
+fn flow(ip: &Ipv4Hdr, ports: Ports) -> Flow<[u8; 4]> {
     let key = ServiceKey {
-        address: ip.dst_addr,
+        address: v4_mapped(ip.dst_addr),
         port: ports.destination,
         protocol: ip.proto,
         reserved: 0,
@@ -142,6 +146,16 @@ fn flow(ip: &Ipv4Hdr, ports: Ports) -> Flow {
         client: ip.src_addr,
         client_port: ports.source,
         key,
+    }
+}
+
+#[inline(always)]
+fn ends(ip: &Ipv4Hdr, ports: Ports) -> Ends {
+    Ends {
+        source: v4_mapped(ip.src_addr),
+        destination: v4_mapped(ip.dst_addr),
+        source_port: ports.source,
+        destination_port: ports.destination,
     }
 }
 
@@ -169,7 +183,7 @@ fn total_length(ip: &Ipv4Hdr) -> usize {
 /// `counter`, unless the filter was wrong and the destination is no VIP.
 #[inline(always)]
 fn unless_foreign<T: Tables>(tables: &T, ip: &Ipv4Hdr, counter: Counter) -> Outcome {
-    match tables.vip(ip.dst_addr) {
+    match tables.vip(v4_mapped(ip.dst_addr)) {
         Some(_) => counter.into(),
         None => Counter::PassIpv4.into(),
     }

@@ -7,7 +7,7 @@ use hafw_common::{
     mac_from_word,
     vip::{VIP_ACCEPT, Vip},
 };
-use network_types::{eth::EthHdr, ip::Ipv4Hdr, tcp::TcpHdr};
+use network_types::{eth::EthHdr, tcp::TcpHdr};
 
 use crate::{
     packet::PacketMut,
@@ -42,15 +42,16 @@ impl From<&TcpHdr> for Segment {
     }
 }
 
-/// Decides over a frame to a VIP.
+/// Decides over a frame to a VIP. `ends`: of the segment's connection; asked only where a peer may
+/// have it.
 #[inline(always)]
 pub fn process<P: PacketMut + ?Sized, T: Tables>(
     packet: &mut P,
     tables: &T,
     iface: &Iface,
-    ip: &Ipv4Hdr,
     vip: Vip,
     segment: Segment,
+    ends: impl FnOnce() -> Ends,
 ) -> Outcome {
     if vip.flags & VIP_ACCEPT == 0 {
         return Counter::DropNotAccepted.into();
@@ -69,7 +70,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
         if segment.is_tcp
             && !segment.opens
             && let Some(peer) = handoff_peer(tables, vip.router, lease, jiffies)
-            && !tables.has_connection(&ends(ip, segment.ports))
+            && !tables.has_connection(&ends())
         {
             return hand_off(packet, iface, peer);
         }
@@ -110,14 +111,4 @@ fn hand_off<P: PacketMut + ?Sized>(packet: &mut P, iface: &Iface, peer: u64) -> 
     ethernet.dst_addr = mac_from_word(peer);
     ethernet.src_addr = mac_from_word(iface.mac);
     Counter::TxHandoff.into()
-}
-
-#[inline(always)]
-fn ends(ip: &Ipv4Hdr, ports: Ports) -> Ends {
-    Ends {
-        source: ip.src_addr,
-        destination: ip.dst_addr,
-        source_port: ports.source,
-        destination_port: ports.destination,
-    }
 }

@@ -3,7 +3,7 @@
 use hafw_common::{
     backend::BACKEND_RESOLVED,
     counters::Counter,
-    flow::{flow_hash4, slot_of},
+    flow::{flow_hash4, flow_hash6, slot_of},
     iface::Iface,
     lease::LEASE_GRACE,
     mac_from_word,
@@ -13,15 +13,47 @@ use network_types::eth::EthHdr;
 
 use crate::{packet::PacketMut, path::Outcome, tables::Tables};
 
-/// One flow of a service.
+/// One flow of a service, with addresses of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flow {
+pub struct Flow<A> {
     /// The client's address.
-    pub client: [u8; 4],
+    pub client: A,
     /// The client's port.
     pub client_port: [u8; 2],
     /// The service.
     pub key: ServiceKey,
+}
+
+/// What picks the slot.
+pub trait Hashed {
+    /// The hash by which every node finds the same slot.
+    fn hash(&self) -> u32;
+}
+
+impl Hashed for Flow<[u8; 4]> {
+    #[inline(always)]
+    fn hash(&self) -> u32 {
+        let ServiceKey {
+            address: [.., a, b, c, d],
+            port,
+            protocol,
+            ..
+        } = self.key;
+        flow_hash4(self.client, [a, b, c, d], self.client_port, port, protocol)
+    }
+}
+
+impl Hashed for Flow<[u8; 16]> {
+    #[inline(always)]
+    fn hash(&self) -> u32 {
+        let ServiceKey {
+            address,
+            port,
+            protocol,
+            ..
+        } = self.key;
+        flow_hash6(self.client, address, self.client_port, port, protocol)
+    }
 }
 
 /// Sends a frame of a flow to its backend. `datagram`: bytes of the IP datagram.
@@ -31,7 +63,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     tables: &T,
     iface: &Iface,
     service: &Service,
-    flow: &Flow,
+    flow: &impl Hashed,
     datagram: usize,
 ) -> Outcome {
     let (Some(lease), MODE_DSR) = (tables.lease(service.router), service.mode) else {
@@ -47,16 +79,9 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
         seen.set_served_at(jiffies);
     }
 
-    let hash = flow_hash4(
-        flow.client,
-        flow.key.address,
-        flow.client_port,
-        flow.key.port,
-        flow.key.protocol,
-    );
     let index = service
         .first_slot
-        .wrapping_add(slot_of(hash, service.slots));
+        .wrapping_add(slot_of(flow.hash(), service.slots));
     let Some(slot) = tables.slot(index) else {
         return Counter::DropTable.into();
     };

@@ -29,8 +29,8 @@ pub trait Tables {
 
     /// One word of the filter of VIPs, see [`hafw_common::vip::filter_bit`].
     fn filter_word(&self, index: u32) -> u64;
-    /// The VIP with this address.
-    fn vip(&self, address: [u8; 4]) -> Option<Vip>;
+    /// The VIP with this address, see [`hafw_common::vip::VipKey`].
+    fn vip(&self, address: [u8; 16]) -> Option<Vip>;
     /// The service with this key.
     fn service(&self, key: &ServiceKey) -> Option<Service>;
     /// The slot with this index.
@@ -71,13 +71,14 @@ pub trait Tables {
     fn tell_lease_lost(&self, peer: &PeerKey, priority: u8);
 }
 
-/// The ends of a TCP connection, in network order, as a frame to this node names them.
+/// The ends of a TCP connection, in network order, as a frame to this node names them. IPv4
+/// addresses are [`hafw_common::v4_mapped`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ends {
     /// The other end's address.
-    pub source: [u8; 4],
+    pub source: [u8; 16],
     /// The address here.
-    pub destination: [u8; 4],
+    pub destination: [u8; 16],
     /// The other end's port.
     pub source_port: [u8; 2],
     /// The port here.

@@ -2,11 +2,11 @@
 
 use std::{
     fmt,
-    net::{SocketAddr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
 };
 
 use hafw_common::{
-    flow::{flow_hash4, slot_of},
+    flow::{flow_hash4, flow_hash6, slot_of},
     service::{NO_BACKEND, ServiceKey},
 };
 
@@ -21,9 +21,9 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
     /// The client.
-    pub source: SocketAddrV4,
-    /// The service's VIP and port.
-    pub destination: SocketAddrV4,
+    pub source: SocketAddr,
+    /// The service's VIP and port, of the same family.
+    pub destination: SocketAddr,
     /// IP protocol number.
     pub protocol: u8,
 }
@@ -33,7 +33,7 @@ pub struct Flow {
 pub struct Explanation {
     /// The service that takes it.
     pub service: ServiceKey,
-    /// [`flow_hash4`] of it.
+    /// [`flow_hash4`] or [`flow_hash6`] of it.
     pub hash: u32,
     /// Its slot, from 0 within the service.
     pub slot: u32,
@@ -92,21 +92,9 @@ impl Balancer {
             destination,
             protocol,
         } = flow;
-        let key = ServiceKey {
-            address: destination.ip().octets(),
-            port: destination.port().to_be_bytes(),
-            protocol,
-            reserved: 0,
-        };
+        let key = ServiceKey::new(destination.ip(), destination.port(), protocol);
         let placed = self.services.get(&key)?;
-        let source_port = source.port().to_be_bytes();
-        let hash = flow_hash4(
-            source.ip().octets(),
-            key.address,
-            source_port,
-            key.port,
-            key.protocol,
-        );
+        let hash = hash(source, destination, protocol)?;
         let slot = slot_of(hash, placed.service.slots);
         let chosen = placed
             .table
@@ -125,6 +113,28 @@ impl Balancer {
                 .find(|backend| backend.index == chosen),
             why: why(placed, slot, chosen),
         })
+    }
+}
+
+/// What XDP computes. None where the families differ: there is no such packet.
+fn hash(source: SocketAddr, destination: SocketAddr, protocol: u8) -> Option<u32> {
+    let ports = [source.port(), destination.port()].map(u16::to_be_bytes);
+    match (source.ip(), destination.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => Some(flow_hash4(
+            from.octets(),
+            to.octets(),
+            ports[0],
+            ports[1],
+            protocol,
+        )),
+        (IpAddr::V6(from), IpAddr::V6(to)) => Some(flow_hash6(
+            from.octets(),
+            to.octets(),
+            ports[0],
+            ports[1],
+            protocol,
+        )),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
     }
 }
 
@@ -149,15 +159,13 @@ fn why(placed: &Placed, slot: u32, chosen: u32) -> Why {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
-    use hafw_common::{proto::IP_TCP, service::MODE_DSR};
+    use hafw_common::{proto::IP_TCP, service::MODE_DSR, v4_mapped};
 
     use super::*;
     use crate::{BackendSpec, Capacity, Change, ServiceSpec, Weighted, backend_key};
 
     const KEY: ServiceKey = ServiceKey {
-        address: [10, 0, 0, 3],
+        address: v4_mapped([10, 0, 0, 3]),
         port: [0x1f, 0x90],
         protocol: IP_TCP,
         reserved: 0,
@@ -196,8 +204,8 @@ mod tests {
 
     fn flow(port: u16) -> Flow {
         Flow {
-            source: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), port),
-            destination: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 3), 8080),
+            source: ([10, 0, 0, 1], port).into(),
+            destination: ([10, 0, 0, 3], 8080).into(),
             protocol: IP_TCP,
         }
     }

@@ -1,9 +1,9 @@
 //! Stable hashes of what a backend is. They are the same on every node and in every version, so
 //! that all nodes build the same tables and a restarted controller finds its entries again.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use hafw_common::{service::ServiceKey, v4_mapped};
+use hafw_common::{mapped, service::ServiceKey};
 
 /// The key that a backend's Maglev permutation comes from: 64-bit FNV-1a over its address (16
 /// bytes, IPv4 in the v4-mapped form) and port, in network order, then [`mix`]. The service is
@@ -48,12 +48,8 @@ fn fnv1a(seed: u64, bytes: &[u8]) -> u64 {
 }
 
 fn bytes(address: SocketAddr) -> [u8; 18] {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) => v4_mapped(ip.octets()),
-        IpAddr::V6(ip) => ip.octets(),
-    };
     let mut bytes = [0; 18];
-    bytes[..16].copy_from_slice(&ip);
+    bytes[..16].copy_from_slice(&mapped(address.ip()));
     bytes[16..].copy_from_slice(&address.port().to_be_bytes());
     bytes
 }
@@ -63,7 +59,7 @@ mod tests {
     use super::*;
 
     const SERVICE: ServiceKey = ServiceKey {
-        address: [10, 0, 0, 3],
+        address: hafw_common::v4_mapped([10, 0, 0, 3]),
         port: [0x1f, 0x90],
         protocol: 6,
         reserved: 0,
@@ -74,7 +70,7 @@ mod tests {
     fn the_hashes_are_pinned() {
         let backend = "10.0.0.7:8080".parse().unwrap();
         assert_eq!(backend_key(backend), 17_045_896_165_798_366_306);
-        assert_eq!(entry_identity(SERVICE, backend), 17_730_271_579_216_834_573);
+        assert_eq!(entry_identity(SERVICE, backend), 3_453_918_484_504_558_493);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One service: how it should be, and how the maps have it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use hafw_common::{
     proto::{IP_TCP, IP_UDP},
@@ -160,15 +160,14 @@ impl Entry {
     }
 }
 
-/// A service as people write it: `10.0.0.3:8080/tcp`.
+/// A service as people write it: `10.0.0.3:8080/tcp`, `[2001:db8::3]:8080/tcp`.
 #[must_use]
 pub fn service_name(key: &ServiceKey) -> String {
-    let address = Ipv4Addr::from(key.address);
-    let port = u16::from_be_bytes(key.port);
+    let destination = key.destination();
     match key.protocol {
-        IP_TCP => format!("{address}:{port}/tcp"),
-        IP_UDP => format!("{address}:{port}/udp"),
-        other => format!("{address}:{port}/{other}"),
+        IP_TCP => format!("{destination}/tcp"),
+        IP_UDP => format!("{destination}/udp"),
+        other => format!("{destination}/{other}"),
     }
 }
 

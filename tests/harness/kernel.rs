@@ -18,7 +18,7 @@ use hafw_common::{
     maps,
     router::{PeerKey, PeerSeen, RouterConfig},
     service::{Service, ServiceKey},
-    vip::{Vip, VipKey, filter_bit},
+    vip::{Vip, VipKey, filter_bit_of},
 };
 use hafw_ebpf::fixtures::{Clock, Event, Observed, SeenDelta, World, world::IFACE};
 
@@ -318,7 +318,7 @@ impl Tables {
             self.seen
                 .set(*index, if_kept(kept, router.seen), 0)
                 .expect("in range");
-            let vrid = maps::vrid_index(router.config.iface, false, router.config.vrid);
+            let vrid = maps::vrid_index(router.config.iface, router.is_ipv6(), router.config.vrid);
             self.vrids
                 .set(vrid, if_kept(kept, index + 1), 0)
                 .expect("in range");
@@ -327,7 +327,7 @@ impl Tables {
         for (address, vip) in &world.vips {
             let key = VipKey { address: *address };
             put(&mut self.vips, &key, vip, kept);
-            let (word, bit) = filter_bit(*address);
+            let (word, bit) = filter_bit_of(*address);
             *filter.entry(word).or_insert(0) |= bit;
         }
         for (word, bits) in filter {

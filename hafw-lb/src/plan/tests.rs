@@ -183,7 +183,7 @@ const BACKENDS: u8 = 6;
 
 fn key(service: u8) -> ServiceKey {
     ServiceKey {
-        address: [10, 0, 0, 3],
+        address: hafw_common::v4_mapped([10, 0, 0, 3]),
         port: [31, service],
         protocol: IP_TCP,
         reserved: 0,

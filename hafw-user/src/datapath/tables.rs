@@ -1,17 +1,17 @@
 //! The tables that say what is ours: routers, VIPs, interfaces, services, slots, backends.
 
-use std::{collections::BTreeMap, io, mem::offset_of, net::Ipv4Addr};
+use std::{collections::BTreeMap, io, mem::offset_of, net::IpAddr};
 
 use aya::maps::{Array, HashMap, MapData, MapError};
 use hafw_common::{
-    Node,
+    Node, as_v4,
     backend::{BACKEND_RESOLVED, Backend},
     iface::Iface,
-    mac_to_word,
+    mac_to_word, mapped,
     maps::{MAX_BACKENDS, MAX_IFACES, VIP_FILTER_WORDS, vrid_index},
     router::{PeerKey, PeerSeen, RouterConfig},
     service::{Service, ServiceKey},
-    vip::{Vip, VipKey, filter_bit},
+    vip::{Vip, VipKey, filter_bit_of},
 };
 use hafw_lb::{Found, FoundService, MapOp};
 use thiserror::Error;
@@ -62,7 +62,7 @@ pub struct RouterEntry {
     /// What adverts are judged by.
     pub config: RouterConfig,
     /// Its VIPs and their flags.
-    pub vips: Vec<(Ipv4Addr, u32)>,
+    pub vips: Vec<(IpAddr, u32)>,
 }
 
 impl Tables {
@@ -125,10 +125,15 @@ impl Tables {
                     .set(index, router.config, 0)
                     .map_err(failed("ROUTERS"))?;
             }
-            let RouterConfig { iface, vrid, .. } = router.config;
-            vrids.insert(vrid_index(iface, false, vrid), index + 1);
+            let RouterConfig {
+                source,
+                iface,
+                vrid,
+                ..
+            } = router.config;
+            vrids.insert(vrid_index(iface, as_v4(source).is_none(), vrid), index + 1);
             for (address, flags) in &router.vips {
-                let key = address.octets();
+                let key = mapped(*address);
                 vips.insert(
                     key,
                     Vip {
@@ -149,10 +154,10 @@ impl Tables {
         Ok(())
     }
 
-    fn set_vips(&mut self, wanted: &BTreeMap<[u8; 4], Vip>) -> Result<(), TableError> {
+    fn set_vips(&mut self, wanted: &BTreeMap<[u8; 16], Vip>) -> Result<(), TableError> {
         let mut filter = vec![0u64; VIP_FILTER_WORDS as usize];
         for address in wanted.keys() {
-            let (word, bit) = filter_bit(*address);
+            let (word, bit) = filter_bit_of(*address);
             filter[word as usize] |= bit;
         }
         // A VIP that goes loses its entry first and its bit last; one that comes, the reverse.

@@ -86,7 +86,7 @@ fn entry(config: &Config, router: &Router, interface: usize, source: Ipv4Addr) -
         } else {
             0
         };
-        (vip.address, accept | service)
+        (vip.address.into(), accept | service)
     });
     RouterEntry {
         config: XdpRouter {

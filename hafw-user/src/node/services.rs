@@ -205,12 +205,11 @@ impl Services {
 
 /// The key of a service.
 pub(super) fn key(service: &Service) -> ServiceKey {
-    ServiceKey {
-        address: service.vip.value.octets(),
-        port: service.port.to_be_bytes(),
-        protocol: service.protocol.number(),
-        reserved: 0,
-    }
+    ServiceKey::new(
+        service.vip.value.into(),
+        service.port,
+        service.protocol.number(),
+    )
 }
 
 fn spec(config: &Config, service: &Service) -> ServiceSpec {

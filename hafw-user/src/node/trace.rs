@@ -40,8 +40,8 @@ impl Node {
             }
         ));
         let flow = Flow {
-            source: *from,
-            destination: *to,
+            source: (*from).into(),
+            destination: (*to).into(),
             protocol: protocol.number(),
         };
         match self.services.choose(flow) {

@@ -12,6 +12,7 @@ use aya_ebpf::{
     bindings::{
         BPF_F_CURRENT_NETNS, BPF_F_MMAPABLE, BPF_TCP_LISTEN, bpf_sock_tuple,
         bpf_sock_tuple__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
     },
     helpers::{bpf_jiffies64, bpf_ktime_get_ns, bpf_sk_release, bpf_skc_lookup_tcp},
     macros::map,
@@ -20,7 +21,7 @@ use aya_ebpf::{
 
 use aya_log_ebpf::warn;
 use hafw_common::{
-    Node,
+    Node, as_v4,
     backend::{Backend, Traffic},
     counters::Counter,
     event::{ADVERT_EVENT_HEADER, AdvertEvent, ClaimEvent},
@@ -118,7 +119,7 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn vip(&self, address: [u8; 4]) -> Option<Vip> {
+    fn vip(&self, address: [u8; 16]) -> Option<Vip> {
         // SAFETY: copied out at once. An element that is removed meanwhile may be reused for
         // another VIP; the frame is then treated as one to that VIP.
         unsafe { VIPS.get(VipKey { address }) }.copied()
@@ -176,15 +177,38 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn has_connection(&self, ends: &Ends) -> bool {
-        let ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
-            saddr: u32::from_ne_bytes(ends.source),
-            daddr: u32::from_ne_bytes(ends.destination),
-            sport: u16::from_ne_bytes(ends.source_port),
-            dport: u16::from_ne_bytes(ends.destination_port),
+        let (sport, dport) = (
+            u16::from_ne_bytes(ends.source_port),
+            u16::from_ne_bytes(ends.destination_port),
+        );
+        let (tuple, size) = match (as_v4(ends.source), as_v4(ends.destination)) {
+            (Some(source), Some(destination)) => {
+                let ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
+                    saddr: u32::from_ne_bytes(source),
+                    daddr: u32::from_ne_bytes(destination),
+                    sport,
+                    dport,
+                };
+                (
+                    bpf_sock_tuple__bindgen_ty_1 { ipv4 },
+                    size_of_val(&ipv4) as u32,
+                )
+            }
+            (Some(_) | None, _) => {
+                let ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
+                    saddr: words(ends.source),
+                    daddr: words(ends.destination),
+                    sport,
+                    dport,
+                };
+                (
+                    bpf_sock_tuple__bindgen_ty_1 { ipv6 },
+                    size_of_val(&ipv6) as u32,
+                )
+            }
         };
-        let size = size_of_val(&ipv4) as u32;
         let mut tuple = bpf_sock_tuple {
-            __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 { ipv4 },
+            __bindgen_anon_1: tuple,
         };
         let netns = BPF_F_CURRENT_NETNS as i64 as u64;
         // SAFETY: the context is the program's, and the tuple is valid for `size` bytes.
@@ -262,16 +286,24 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn tell_lease_lost(&self, peer: &PeerKey, priority: u8) {
-        let PeerKey {
-            source: [.., a, b, c, d],
-            router,
-        } = *peer;
-        let source = u32::from_be_bytes([a, b, c, d]);
-        warn!(
-            self,
-            "router {}: lease lost to {:i}, priority {}", router, source, priority
-        );
+        let PeerKey { source, router } = *peer;
+        match as_v4(source) {
+            Some(source) => warn!(
+                self,
+                "router {}: lease lost to {:i}, priority {}", router, source, priority
+            ),
+            None => warn!(
+                self,
+                "router {}: lease lost to {:i}, priority {}", router, source, priority
+            ),
+        }
     }
+}
+
+/// An address as the kernel's structures have it.
+#[inline(always)]
+fn words(address: [u8; 16]) -> [u32; 4] {
+    bytemuck::cast(address)
 }
 
 /// One [`AdvertEvent`] of this CPU.

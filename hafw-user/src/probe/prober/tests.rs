@@ -201,12 +201,7 @@ async fn a_backend_that_stops_listening_goes_down_as_refused_and_comes_back() {
     let (mut prober, mut events) = prober();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let backend = listener.local_addr().unwrap();
-    let service = ServiceKey {
-        address: [10, 0, 0, 3],
-        port: [0, 80],
-        protocol: 6,
-        reserved: 0,
-    };
+    let service = ServiceKey::new([10, 0, 0, 3].into(), 80, 6);
     let id = TargetId::Backend { service, backend };
     prober.set_targets([Target {
         id: id.clone(),
