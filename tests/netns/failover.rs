@@ -65,6 +65,11 @@ impl Pair {
             .unwrap_or_else(|error| panic!("{state}: {error}\n{}", self.logs()));
     }
 
+    /// To lb01's controller, not to its proxy.
+    fn signal(&mut self, signal: Signal) {
+        self.nodes[0].daemon.signal(Scope::Process, signal).unwrap();
+    }
+
     fn probe(&self) -> Probes {
         let to = SocketAddrV4::new(VIP_WWW, ECHO_PORT);
         let client = &self.lab[Station::Client];
@@ -154,10 +159,7 @@ fn a_killed_controller_leaves_one_owner_and_its_service_running() {
     let mut pair = Pair::start("kill", Timing::V3Tenth);
     let probes = pair.probe();
 
-    pair.nodes[0]
-        .daemon
-        .signal(Scope::Process, Signal::SIGKILL)
-        .unwrap();
+    pair.signal(Signal::SIGKILL);
     pair.wait(1, "active");
 
     let found = probes.stop();
@@ -171,16 +173,10 @@ fn a_stopped_controller_that_goes_on_does_not_fight() {
     let mut pair = Pair::start("stop", Timing::V3Tenth);
     let probes = pair.probe();
 
-    pair.nodes[0]
-        .daemon
-        .signal(Scope::Process, Signal::SIGSTOP)
-        .unwrap();
+    pair.signal(Signal::SIGSTOP);
     pair.wait(1, "active");
     pause(Duration::from_secs(2)).unwrap();
-    pair.nodes[0]
-        .daemon
-        .signal(Scope::Process, Signal::SIGCONT)
-        .unwrap();
+    pair.signal(Signal::SIGCONT);
     pair.settle();
 
     let found = probes.stop();
@@ -195,10 +191,7 @@ fn a_restart_within_the_lease_loses_nothing_and_moves_nothing() {
     let mut pair = Pair::start("again", Timing::V2Second);
     let probes = pair.probe();
 
-    pair.nodes[0]
-        .daemon
-        .signal(Scope::Process, Signal::SIGKILL)
-        .unwrap();
+    pair.signal(Signal::SIGKILL);
     pair.nodes[0]
         .daemon
         .wait_for_end(Duration::from_secs(5))
@@ -308,10 +301,7 @@ fn connections_through_a_service_survive_the_death_of_the_active() {
     let talks = TcpProbe::start(client, to, 20, Duration::from_millis(5)).unwrap();
     pause(Duration::from_millis(300)).unwrap();
 
-    pair.nodes[0]
-        .daemon
-        .signal(Scope::Process, Signal::SIGKILL)
-        .unwrap();
+    pair.signal(Signal::SIGKILL);
     pair.wait(1, "active");
     // Beyond the time that the dead node's XDP goes on steering.
     pause(Duration::from_secs(7)).unwrap();

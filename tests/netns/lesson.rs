@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hafw_lab::{
     Lab, Scope, Signal, Station, VIP_BBS, VIP_WWW, pause,
-    peers::{Hafw, Router, Timing, WebServer, hafw_config},
+    peers::{Hafw, Router, Timing, WebServer, hafw_config, lesson_sites},
     probe::Observer,
     wait_until,
 };
@@ -25,7 +25,11 @@ impl Site {
                 Router::oldboy(station, Timing::V3Tenth),
                 Router::oldgirl(station, Timing::V3Tenth),
             ];
-            let config = hafw_config(&lab[station], &routers, &sites());
+            let config = hafw_config(
+                &lab[station],
+                &routers,
+                &(CHECK.to_owned() + &lesson_sites()),
+            );
             // The proxy that does not serve gives its VIPs up.
             let config = config.replace("\nvips = ", "\ntrack = [{ check = \"proxy\" }]\nvips = ");
             let mut hafw = Hafw::new(&lab[station], &binary, &config).unwrap();
@@ -88,63 +92,14 @@ impl Site {
     }
 }
 
-fn sites() -> String {
-    let [web01, web02, web03] = Station::BACKENDS.map(Station::address);
-    format!(
-        r#"
+const CHECK: &str = r#"
 [[check]]
 name = "proxy"
 l7 = true
 interval = "200ms"
 fall = 2
 
-[[upstream]]
-name = "upload"
-server = [{{ address = "{web02}:80" }}]
-[[upstream]]
-name = "static"
-server = [{{ address = "{web01}:80" }}]
-[[upstream]]
-name = "mobile"
-server = [{{ address = "{web01}:80" }}]
-[[upstream]]
-name = "web"
-server = [{{ address = "{web02}:80" }}]
-[[upstream]]
-name = "default"
-server = [{{ address = "{web03}:80" }}]
-
-[[server]]
-listen = ["{VIP_WWW}:80"]
-hosts = ["www.oldboy.com"]
-set_headers = {{ Host = "$host", X-Forwarded-For = "$remote_addr" }}
-next_upstream = ["error", "timeout", "http_404", "http_502", "http_403"]
-[[server.route]]
-path_prefix = "/upload"
-upstream = "upload"
-[[server.route]]
-path_prefix = "/static"
-upstream = "static"
-[[server.route]]
-user_agent = "(?i)iphone"
-upstream = "mobile"
-[[server.route]]
-user_agent = "(?i)chrome"
-upstream = "web"
-[[server.route]]
-upstream = "default"
-
-[[server]]
-listen = ["{VIP_BBS}:80"]
-hosts = ["bbs.oldboy.com"]
-[[server.route]]
-upstream = "default"
-
-[proxy]
-workers = 1
-"#
-    )
-}
+"#;
 
 #[test]
 #[ignore = "requires root"]

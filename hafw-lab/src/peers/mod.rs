@@ -4,6 +4,7 @@ mod capture;
 mod echo;
 mod hafw;
 mod keepalived;
+mod lesson;
 mod nginx;
 mod router;
 
@@ -14,5 +15,6 @@ pub use hafw::{
     BackendState, Hafw, InterfaceState, NodeState, RouterState, ServiceState, hafw_config,
 };
 pub use keepalived::Keepalived;
+pub use lesson::{lesson_sites, lesson_www};
 pub use nginx::{LessonProxy, SERVICE_PORT, WebServer};
 pub use router::{Router, Timing};

@@ -1,8 +1,8 @@
 //! The nodes' `hafw.toml`: the lesson's site, for reading.
 
 use hafw_lab::{
-    Host, Station, VIP_BBS, VIP_WWW,
-    peers::{ECHO_PORT, Router, SERVICE_PORT, Timing},
+    Host, Station, VIP_WWW,
+    peers::{ECHO_PORT, Router, SERVICE_PORT, Timing, lesson_sites},
 };
 
 /// How often the nodes advertise.
@@ -18,7 +18,7 @@ pub(super) fn text(host: &Host) -> String {
     let id = host.station();
     let (state, pins) = (host.state().display(), host.pins().display());
     let routers = routers(id).map(|router| virtual_router(&router)).concat();
-    let (services, proxy) = (services(), proxy());
+    let (services, sites) = (services(), lesson_sites());
     format!(
         r#"# {id} of the lesson's pair. The other node's file differs in id, paths and priorities.
 
@@ -38,7 +38,9 @@ name = "proxy"
 l7 = true
 interval = "500ms"
 fall = 2
-{services}{proxy}"#
+{services}
+# L7: by URI and by User-Agent. The listeners are on the VIPs, whether they are here or not.
+{sites}"#
     )
 }
 
@@ -97,64 +99,5 @@ mode = "dsr"
 {echo}"#,
         web = backends(SERVICE_PORT),
         echo = backends(ECHO_PORT),
-    )
-}
-
-fn proxy() -> String {
-    let [web01, web02, web03] = Station::BACKENDS.map(Station::address);
-    let upstream = |name: &str, server: String| {
-        format!("\n[[upstream]]\nname = \"{name}\"\nserver = [{server}]\n")
-    };
-    let server = |address| format!("{{ address = \"{address}:80\" }}");
-    let upstreams = [
-        upstream("upload", server(web02)),
-        upstream("static", server(web01)),
-        upstream("mobile", server(web01)),
-        upstream("web", server(web02)),
-        upstream("default", server(web03)),
-        upstream("oldboy", [web01, web02, web03].map(server).join(", ")),
-    ];
-    let headers = r#"set_headers = { Host = "$host", X-Forwarded-For = "$remote_addr" }
-next_upstream = ["error", "timeout", "http_404", "http_502", "http_403"]"#;
-    format!(
-        r#"
-# L7: by URI and by User-Agent. The listeners are on the VIPs, whether they are here or not.
-{upstreams}
-[[server]]
-listen = ["{VIP_WWW}:80"]
-hosts = ["www.oldboy.com"]
-{headers}
-
-[[server.route]]
-path_prefix = "/upload"
-upstream = "upload"
-
-[[server.route]]
-path_prefix = "/static"
-upstream = "static"
-
-[[server.route]]
-user_agent = "(?i)iphone"
-upstream = "mobile"
-
-[[server.route]]
-user_agent = "(?i)chrome"
-upstream = "web"
-
-[[server.route]]
-upstream = "default"
-
-[[server]]
-listen = ["{VIP_BBS}:80"]
-hosts = ["bbs.oldboy.com"]
-{headers}
-
-[[server.route]]
-upstream = "oldboy"
-
-[proxy]
-workers = 1
-"#,
-        upstreams = upstreams.concat(),
     )
 }

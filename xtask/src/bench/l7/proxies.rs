@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use hafw_lab::Host;
+use hafw_lab::{Host, peers::lesson_www};
 
 use crate::workspace;
 
@@ -197,36 +197,13 @@ fn hafw(host: &Host, port: u16) -> String {
     let pools = ["upload", "static", "mobile", "web", "default"]
         .map(pool)
         .concat();
+    let www = lesson_www(format_args!("127.0.0.1:{port}"));
     format!(
         r#"[node]
 id = "bench"
 state_dir = "{state}/l7"
 
-{pools}[[server]]
-listen = ["127.0.0.1:{port}"]
-hosts = ["www.oldboy.com"]
-set_headers = {{ Host = "$host", X-Forwarded-For = "$remote_addr" }}
-next_upstream = ["error", "timeout", "http_404", "http_502", "http_403"]
-
-[[server.route]]
-path_prefix = "/upload"
-upstream = "upload"
-
-[[server.route]]
-path_prefix = "/static"
-upstream = "static"
-
-[[server.route]]
-user_agent = "(?i)iphone"
-upstream = "mobile"
-
-[[server.route]]
-user_agent = "(?i)chrome"
-upstream = "web"
-
-[[server.route]]
-upstream = "default"
-
+{pools}{www}
 [proxy]
 workers = 1
 "#
