@@ -93,11 +93,15 @@ counters! {
     TxArpReply = "tx_arp_reply", Tx;
     /// Steered to a backend behind the same interface.
     TxSteer = "tx_steer", Tx;
+    /// A `nat` backend's reply, rewritten, to a client behind the interface that it came from.
+    TxReply = "tx_reply", Tx;
     /// Handed to the peer in its grace, whose connection it is.
     TxHandoff = "tx_handoff", Tx;
     /// Steered to a backend behind another interface. Linux before 6.3 then loses frames that are
     /// longer than a page.
     RedirectSteer = "redirect_steer", Redirect;
+    /// A `nat` backend's reply, rewritten, to a client behind another interface.
+    RedirectReply = "redirect_reply", Redirect;
 
     /// An ARP request for a VIP while not attracting.
     DropArpStandby = "drop_arp_standby", Drop;
@@ -117,8 +121,15 @@ counters! {
     DropMalformed = "drop_malformed", Drop;
     /// The slot has no backend.
     DropNoBackend = "drop_no_backend", Drop;
-    /// The backend's next hop is not resolved.
+    /// The next hop's MAC is not known: handed to the controller, which resolves it and sends the
+    /// frame.
+    DropHanded = "drop_handed", Drop;
+    /// The next hop's MAC is not known, and there was no room to hand the frame to the controller.
     DropUnresolved = "drop_unresolved", Drop;
+    /// A `nat` backend's reply to an address to which there is no route.
+    DropNoRoute = "drop_no_route", Drop;
+    /// In a mode that forwards as a router does, with a time to live that ends here.
+    DropTtl = "drop_ttl", Drop;
 
     /// A table that must have an entry had none: a defect, or a change half applied.
     DropTable = "drop_table", Drop;

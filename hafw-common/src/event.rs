@@ -1,4 +1,4 @@
-//! Records of the [`crate::maps::EVENTS`] ring.
+//! Records of the [`crate::maps::EVENTS`] and [`crate::maps::UNRESOLVED`] rings.
 
 use crate::proto::VRRP_MAX_LEN;
 
@@ -50,4 +50,28 @@ pub struct ClaimEvent {
 /// Least time between two [`ClaimEvent`]s of one router, ns.
 pub const CLAIM_EVENT_GAP: u64 = 50_000_000;
 
+/// A frame whose next hop's MAC is not known: user space resolves it and sends the frame. The record
+/// ends after `length` bytes of `frame`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct UnresolvedEvent {
+    /// The address whose route the frame is to take, [`crate::v4_mapped`].
+    pub destination: [u8; 16],
+    /// Bytes of `frame` that are meant.
+    pub length: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+    /// The frame, rewritten but for its Ethernet addresses. Two bytes more than the longest, to a
+    /// multiple of 8.
+    pub frame: [u8; 14 + MAX_UNRESOLVED_DATAGRAM + 2],
+}
+
+/// Bytes of an [`UnresolvedEvent`] before `frame`.
+pub const UNRESOLVED_EVENT_HEADER: usize = core::mem::offset_of!(UnresolvedEvent, frame);
+
+/// A datagram that is handed to user space for want of a MAC is shorter than this; longer ones are
+/// dropped. A power of two, by which the verifier knows the bound.
+pub const MAX_UNRESOLVED_DATAGRAM: usize = 2048;
+
+const _: () = assert!(size_of::<UnresolvedEvent>().is_multiple_of(8));
 const _: () = assert!(size_of::<AdvertEvent>().is_multiple_of(8));

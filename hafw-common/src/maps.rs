@@ -35,6 +35,16 @@ pub const TRAFFIC: &str = "TRAFFIC";
 pub const COUNTERS: &str = "COUNTERS";
 /// Ring buffer of [`crate::event::AdvertEvent`] and [`crate::event::ClaimEvent`].
 pub const EVENTS: &str = "EVENTS";
+/// Array of `u64`: one bit for each hash of a `nat` backend's address, as in [`VIP_FILTER`].
+pub const NAT_FILTER: &str = "NAT_FILTER";
+/// Hash [`crate::nat::NatKey`] -> [`crate::nat::NatSource`].
+pub const NAT_SOURCES: &str = "NAT_SOURCES";
+/// LPM trie of IPv4 prefixes -> [`crate::route::Route`].
+pub const ROUTES: &str = "ROUTES";
+/// Hash [`crate::route::NeighbourKey`] -> `u64`, the MAC.
+pub const NEIGHBOURS: &str = "NEIGHBOURS";
+/// Ring buffer of [`crate::event::UnresolvedEvent`].
+pub const UNRESOLVED: &str = "UNRESOLVED";
 
 /// Interfaces a node may use.
 pub const MAX_IFACES: u32 = 16;
@@ -50,7 +60,13 @@ pub const MAX_SERVICES: u32 = 16384;
 pub const MAX_BACKENDS: u32 = 65536;
 /// Bytes of [`EVENTS`]: over 300 of the longest adverts, over 2,000 usual ones.
 pub const EVENTS_BYTES: u32 = 512 * 1024;
-/// Words of [`VIP_FILTER`].
+/// Prefixes in [`ROUTES`]. Where the kernel has more, it is asked for every packet.
+pub const MAX_ROUTES: u32 = 4096;
+/// Entries of [`NEIGHBOURS`].
+pub const MAX_NEIGHBOURS: u32 = 16384;
+/// Bytes of [`UNRESOLVED`]: over 120 frames.
+pub const UNRESOLVED_BYTES: u32 = 256 * 1024;
+/// Words of [`VIP_FILTER`] and of [`NAT_FILTER`].
 pub const VIP_FILTER_WORDS: u32 = 1024;
 /// Entries of [`VRIDS`]: interface slot, family, VRID.
 pub const VRID_ENTRIES: u32 = MAX_IFACES * 2 * 256;

@@ -38,8 +38,10 @@ impl ServiceKey {
     }
 }
 
-/// How packets of a service reach its backends.
+/// How packets of a service reach its backends: as they are, the backend has the VIP.
 pub const MODE_DSR: u32 = 1;
+/// With the backend's address and port as destination; replies come back through the node.
+pub const MODE_NAT: u32 = 2;
 
 /// One service: a region of [`crate::maps::SLOTS`].
 #[repr(C)]
@@ -51,7 +53,7 @@ pub struct Service {
     pub first_slot: u32,
     /// Number of slots; at least 1.
     pub slots: u32,
-    /// [`MODE_DSR`].
+    /// [`MODE_DSR`] or [`MODE_NAT`].
     pub mode: u32,
 }
 

@@ -41,9 +41,41 @@ impl Sum {
     }
 }
 
+/// A checksum field after a change of `delta` (see [`hafw_common::nat::Delta`]) to what it covers:
+/// RFC 1624's equation 3.
+#[must_use]
+#[inline(always)]
+pub const fn adjust(field: [u8; 2], delta: u16) -> [u8; 2] {
+    let sum = !u16::from_ne_bytes(field) as u32 + delta as u32;
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (!(sum as u16)).to_ne_bytes()
+}
+
+/// The difference that replacing one 16-bit word by another makes.
+#[must_use]
+#[inline(always)]
+pub const fn difference(from: [u8; 2], to: [u8; 2]) -> u16 {
+    let sum = !u16::from_ne_bytes(from) as u32 + u16::from_ne_bytes(to) as u32;
+    ((sum & 0xffff) + (sum >> 16)) as u16
+}
+
 #[cfg(test)]
 mod tests {
+    use hafw_common::nat::Delta;
+
     use super::*;
+
+    #[test]
+    fn an_adjusted_header_is_valid_again() {
+        let mut header = HEADER;
+        header[8] -= 1;
+        header[16..].copy_from_slice(&[255, 255, 255, 254]);
+        let address = Delta::between(([224, 0, 0, 18], [0; 2]), ([255, 255, 255, 254], [0; 2])).ip;
+        let field = adjust([header[10], header[11]], address);
+        let field = adjust(field, difference([0xff, 0x70], [0xfe, 0x70]));
+        header[10..12].copy_from_slice(&field);
+        assert!(sum(&header).is_valid());
+    }
 
     /// A header from a keepalived advert, captured.
     const HEADER: [u8; 20] = [

@@ -1,4 +1,5 @@
-//! IPv4: adverts, traffic to a VIP, and the rest, which passes at the price of one look-up.
+//! IPv4: adverts, traffic to a VIP, what `nat` backends answer, and the rest, which passes at the
+//! price of two look-ups in filters.
 
 use hafw_common::{
     counters::Counter,
@@ -13,10 +14,11 @@ use network_types::{ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
 use crate::{
     advert, icmp,
     local::{self, Segment},
+    nat,
     packet::PacketMut,
     path::{Addressed, L3, Outcome},
-    steer::{self, Flow},
-    tables::{Ends, Tables},
+    steer::{self, Datagram, Flow},
+    tables::{BackendWords, Ends, Tables},
     wire::{Ports, is_fragment},
 };
 
@@ -35,23 +37,32 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
         return advert::process(packet, tables).into();
     }
     let (word, bit) = filter_bit(ip.dst_addr);
-    if tables.filter_word(word) & bit == 0 {
-        return Counter::PassIpv4.into();
-    }
-    match addressed {
-        Addressed::ToUs => to_vip(packet, tables, iface, &ip),
-        Addressed::ToGroup => unless_foreign(tables, &ip, Counter::PassGroup),
-    }
+    let outcome = if tables.filter_word(word) & bit == 0 {
+        None
+    } else {
+        match addressed {
+            Addressed::ToUs => to_vip(packet, tables, iface, &ip),
+            Addressed::ToGroup => tables
+                .vip(v4_mapped(ip.dst_addr))
+                .map(|_| Counter::PassGroup.into()),
+        }
+    };
+    outcome
+        .or_else(|| match addressed {
+            Addressed::ToUs => nat::reply(packet, tables, iface, &ip),
+            Addressed::ToGroup => None,
+        })
+        .unwrap_or(Counter::PassIpv4.into())
 }
 
-/// A frame to an address that is a VIP, but for the filter's false positives.
+/// A frame to an address that is a VIP; `None` if the filter took it for one and it is none.
 #[inline(always)]
 fn to_vip<P: PacketMut + ?Sized, T: Tables>(
     packet: &mut P,
     tables: &T,
     iface: &Iface,
     ip: &Ipv4Hdr,
-) -> Outcome {
+) -> Option<Outcome> {
     // Only a first fragment has ports, so fragments cannot be told from a service's.
     let fragment = is_fragment(ip);
     let contents = if !is_sound(packet, ip) {
@@ -62,20 +73,36 @@ fn to_vip<P: PacketMut + ?Sized, T: Tables>(
         contents(packet, ip)
     };
     let Ok(Contents { flow, segment }) = contents else {
-        return unless_foreign(tables, ip, Counter::DropMalformed);
+        return tables
+            .vip(v4_mapped(ip.dst_addr))
+            .map(|_| Counter::DropMalformed.into());
     };
     if let Some(flow) = flow
         && let Some(service) = tables.service(&flow.key)
     {
-        return steer::process(packet, tables, iface, &service, &flow, total_length(ip));
+        return Some(steer::process(packet, tables, iface, &service, &flow, ip));
     }
-    match tables.vip(v4_mapped(ip.dst_addr)) {
-        None => Counter::PassIpv4.into(),
-        Some(vip) if fragment && vip.flags & VIP_HAS_SERVICE != 0 => Counter::DropFragment.into(),
-        Some(vip) => {
-            let ends = || ends(ip, segment.ports);
-            local::process(packet, tables, iface, vip, segment, ends)
-        }
+    let vip = tables.vip(v4_mapped(ip.dst_addr))?;
+    if fragment && vip.flags & VIP_HAS_SERVICE != 0 {
+        return Some(Counter::DropFragment.into());
+    }
+    let ends = || ends(ip, segment.ports);
+    Some(local::process(packet, tables, iface, vip, segment, ends))
+}
+
+impl Datagram for Ipv4Hdr {
+    #[inline(always)]
+    fn length(&self) -> usize {
+        total_length(self)
+    }
+
+    #[inline(always)]
+    fn rewrite<P: PacketMut + ?Sized>(
+        &self,
+        packet: &mut P,
+        backend: BackendWords<'_>,
+    ) -> Result<(), Counter> {
+        nat::to_backend(packet, self, backend)
     }
 }
 
@@ -161,7 +188,7 @@ fn ends(ip: &Ipv4Hdr, ports: Ports) -> Ends {
 
 /// Whether the header agrees with itself and with the frame.
 #[inline(always)]
-fn is_sound<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4Hdr) -> bool {
+pub(crate) fn is_sound<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4Hdr) -> bool {
     ip.version() == 4
         && header_length(ip) >= Ipv4Hdr::LEN
         && total_length(ip) >= header_length(ip)
@@ -170,21 +197,12 @@ fn is_sound<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4Hdr) -> bool {
 
 /// Bytes of the header with its options, 0 to 60.
 #[inline(always)]
-fn header_length(ip: &Ipv4Hdr) -> usize {
+pub(crate) fn header_length(ip: &Ipv4Hdr) -> usize {
     usize::from(ip.ihl())
 }
 
 /// Bytes of the datagram, header included.
 #[inline(always)]
-fn total_length(ip: &Ipv4Hdr) -> usize {
+pub(crate) fn total_length(ip: &Ipv4Hdr) -> usize {
     usize::from(ip.tot_len())
-}
-
-/// `counter`, unless the filter was wrong and the destination is no VIP.
-#[inline(always)]
-fn unless_foreign<T: Tables>(tables: &T, ip: &Ipv4Hdr, counter: Counter) -> Outcome {
-    match tables.vip(v4_mapped(ip.dst_addr)) {
-        Some(_) => counter.into(),
-        None => Counter::PassIpv4.into(),
-    }
 }

@@ -20,6 +20,8 @@ pub mod fixtures;
 pub mod icmp;
 pub mod ipv4;
 pub mod local;
+pub mod nat;
+pub mod next_hop;
 pub mod packet;
 pub mod path;
 pub mod steer;

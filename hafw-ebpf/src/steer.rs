@@ -1,17 +1,20 @@
 //! L4 services: flow, slot, backend, rewrite.
 
 use hafw_common::{
-    backend::BACKEND_RESOLVED,
     counters::Counter,
     flow::{flow_hash4, flow_hash6, slot_of},
     iface::Iface,
     lease::LEASE_GRACE,
-    mac_from_word,
-    service::{MODE_DSR, NO_BACKEND, Service, ServiceKey},
+    service::{MODE_DSR, MODE_NAT, NO_BACKEND, Service, ServiceKey},
 };
 use network_types::eth::EthHdr;
 
-use crate::{packet::PacketMut, path::Outcome, tables::Tables};
+use crate::{
+    next_hop::{self, Way},
+    packet::PacketMut,
+    path::Outcome,
+    tables::{BackendWords, Tables},
+};
 
 /// One flow of a service, with addresses of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +59,23 @@ impl Hashed for Flow<[u8; 16]> {
     }
 }
 
-/// Sends a frame of a flow to its backend. `datagram`: bytes of the IP datagram.
+/// The datagram in a frame, as far as its family matters.
+pub trait Datagram {
+    /// Its bytes, headers included.
+    fn length(&self) -> usize;
+
+    /// Makes the backend its destination, as `nat` mode does.
+    ///
+    /// # Errors
+    /// Why it cannot be: the frame is to be dropped.
+    fn rewrite<P: PacketMut + ?Sized>(
+        &self,
+        packet: &mut P,
+        backend: BackendWords<'_>,
+    ) -> Result<(), Counter>;
+}
+
+/// Sends a frame of a flow, whose headers are sound, to its backend.
 #[inline(always)]
 pub fn process<P: PacketMut + ?Sized, T: Tables>(
     packet: &mut P,
@@ -64,9 +83,9 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     iface: &Iface,
     service: &Service,
     flow: &impl Hashed,
-    datagram: usize,
+    datagram: &impl Datagram,
 ) -> Outcome {
-    let (Some(lease), MODE_DSR) = (tables.lease(service.router), service.mode) else {
+    let Some(lease) = tables.lease(service.router) else {
         return Counter::DropTable.into();
     };
     let jiffies = tables.jiffies();
@@ -92,23 +111,22 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     let Some(backend) = tables.backend(chosen) else {
         return Counter::DropTable.into();
     };
-    let next_hop = backend.next_hop();
-    if next_hop & BACKEND_RESOLVED == 0 {
-        return Counter::DropUnresolved.into();
+    match service.mode {
+        MODE_DSR => {}
+        MODE_NAT => {
+            if let Err(counter) = datagram.rewrite(packet, backend) {
+                return counter.into();
+            }
+        }
+        _ => return Counter::DropTable.into(),
     }
-
-    let Some(ethernet) = packet.header_mut::<EthHdr>(0) else {
-        return Counter::DropTable.into();
+    let hop = match next_hop::to_backend(backend) {
+        Way::Known(hop) => hop,
+        Way::Unresolved | Way::Nowhere | Way::Local => {
+            return next_hop::hand_up(tables, backend.mapped_address(), datagram.length());
+        }
     };
-    ethernet.dst_addr = mac_from_word(next_hop);
-    ethernet.src_addr = mac_from_word(backend.source());
-    tables.note_traffic(chosen, (EthHdr::LEN + datagram) as u64);
-    let ifindex = backend.ifindex() as u32;
-    if ifindex == iface.ifindex {
-        return Counter::TxSteer.into();
-    }
-    Outcome {
-        counter: Counter::RedirectSteer,
-        ifindex,
-    }
+    tables.note_traffic(chosen, (EthHdr::LEN + datagram.length()) as u64);
+    let counters = (Counter::TxSteer, Counter::RedirectSteer);
+    next_hop::send(packet, iface, hop, counters)
 }

@@ -8,6 +8,8 @@ use hafw_common::{
     event::{AdvertEvent, ClaimEvent},
     iface::Iface,
     lease::{Lease, Seen},
+    nat::{NatKey, NatSource},
+    route::{NeighbourKey, Route},
     router::{PeerKey, RouterConfig},
     service::{Service, ServiceKey, Slot},
     vip::Vip,
@@ -38,6 +40,17 @@ pub trait Tables {
     /// The backend with this index.
     fn backend(&self, index: u32) -> Option<BackendWords<'_>>;
 
+    /// One word of the filter of `nat` backends, see [`hafw_common::vip::filter_bit`].
+    fn nat_filter_word(&self, index: u32) -> u64;
+    /// What replies from here are to come from.
+    fn nat_source(&self, key: &NatKey) -> Option<NatSource>;
+    /// The route to this address.
+    fn route(&self, address: [u8; 4]) -> Option<Route>;
+    /// The MAC of a neighbour, as a word.
+    fn neighbour(&self, key: &NeighbourKey) -> Option<u64>;
+    /// The kernel's answer to where such a datagram goes.
+    fn ask_kernel(&self, query: &Query) -> Option<Hop>;
+
     /// The router that has this VRID on this interface.
     fn router_of(&self, vrid: u8, ipv6: bool) -> Option<u32>;
     /// What is known of a router.
@@ -67,8 +80,39 @@ pub trait Tables {
     fn push_advert(&self, event: &AdvertEvent) -> bool;
     /// Puts an event into the ring. False if it is full.
     fn push_claim(&self, event: &ClaimEvent) -> bool;
+    /// Puts the frame as it is now, with a datagram of so many bytes, into the ring of frames whose
+    /// next hop is not resolved. False if it is full, or the datagram too long.
+    fn hand_up(&self, destination: [u8; 16], datagram: usize) -> bool;
     /// An advert from this peer, of this priority, ended the live lease of a router: tell.
     fn tell_lease_lost(&self, peer: &PeerKey, priority: u8);
+}
+
+/// Where a frame leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// MAC of the next hop, as a word.
+    pub next_hop: u64,
+    /// MAC of the interface, as a word.
+    pub source: u64,
+    /// The interface's kernel index.
+    pub ifindex: u32,
+}
+
+/// A datagram whose route the kernel is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Kernel index of the interface that it came in by.
+    pub ifindex: u32,
+    /// Source address.
+    pub source: [u8; 4],
+    /// Destination address.
+    pub destination: [u8; 4],
+    /// Type of service.
+    pub tos: u8,
+    /// Protocol.
+    pub protocol: u8,
+    /// Bytes of the datagram.
+    pub length: u16,
 }
 
 /// The ends of a TCP connection, in network order, as a frame to this node names them. IPv4
@@ -140,6 +184,29 @@ words! {
         source,
         /// [`Backend::ifindex`].
         ifindex,
+        /// [`Backend::address`].
+        address,
+        /// [`Backend::address_end`].
+        address_end,
+        /// [`Backend::rewrite`].
+        rewrite,
+    }
+}
+
+impl BackendWords<'_> {
+    /// The backend's address, IPv4 as [`hafw_common::v4_mapped`].
+    #[must_use]
+    #[inline(always)]
+    pub fn mapped_address(self) -> [u8; 16] {
+        let (start, end) = (self.address(), self.address_end());
+        u128::to_le_bytes(u128::from(end) << 64 | u128::from(start))
+    }
+
+    /// The backend's IPv4 address.
+    #[must_use]
+    #[inline(always)]
+    pub fn v4_address(self) -> [u8; 4] {
+        ((self.address_end() >> 32) as u32).to_le_bytes()
     }
 }
 

@@ -3,7 +3,7 @@
 //! The order is the point: after every single operation, every slot of every service names a
 //! backend whose entry is there and is the one that was meant, or none.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, net::SocketAddr, ops::Range};
 
 use hafw_common::service::{Service, ServiceKey, Slot};
 
@@ -28,6 +28,10 @@ pub enum MapOp {
         ifindex: u32,
         /// Which backend of which service it is, see [`hafw_common::backend::Backend::identity`].
         identity: u64,
+        /// The service.
+        service: ServiceKey,
+        /// The backend.
+        backend: SocketAddr,
     },
     /// Replaces slot words, each in one store.
     SetSlots {
@@ -99,6 +103,8 @@ fn put_backends(placed: &mut Placed, ops: &mut Vec<MapOp>) {
                 source: entry.hop.source,
                 ifindex: entry.hop.ifindex,
                 identity: entry_identity(placed.key, entry.address),
+                service: placed.key,
+                backend: entry.address,
             });
         }
     }

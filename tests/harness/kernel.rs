@@ -5,19 +5,24 @@ use std::collections::BTreeMap;
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, lpm_trie::Key},
     programs::{SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, Xdp, XdpMode, tc},
 };
 use bytemuck::Zeroable as _;
 use hafw_common::{
     backend::{Backend, Traffic},
     counters::{Counter, Verdict},
-    event::{ADVERT_EVENT_HEADER, AdvertEvent, ClaimEvent, EVENT_ADVERT, EVENT_CLAIM},
+    event::{
+        ADVERT_EVENT_HEADER, AdvertEvent, ClaimEvent, EVENT_ADVERT, EVENT_CLAIM, UnresolvedEvent,
+    },
     iface::Iface,
     lease::{Lease, Seen},
     maps,
+    nat::{NatKey, NatSource},
+    route::{NeighbourKey, Route},
     router::{PeerKey, PeerSeen, RouterConfig},
     service::{Service, ServiceKey},
+    v4_mapped,
     vip::{Vip, VipKey, filter_bit_of},
 };
 use hafw_ebpf::fixtures::{Clock, Event, Observed, SeenDelta, World, world::IFACE};
@@ -56,6 +61,11 @@ struct Tables {
     traffic: PerCpuArray<MapData, Traffic>,
     counters: PerCpuArray<MapData, u64>,
     events: RingBuf<MapData>,
+    nat_filter: Array<MapData, u64>,
+    nat_sources: HashMap<MapData, NatKey, NatSource>,
+    routes: LpmTrie<MapData, [u8; 4], Route>,
+    neighbours: HashMap<MapData, NeighbourKey, u64>,
+    unresolved: RingBuf<MapData>,
 }
 
 impl Kernel {
@@ -297,6 +307,11 @@ impl Tables {
             traffic: typed(ebpf, maps::TRAFFIC),
             counters: typed(ebpf, maps::COUNTERS),
             events: typed(ebpf, maps::EVENTS),
+            nat_filter: typed(ebpf, maps::NAT_FILTER),
+            nat_sources: typed(ebpf, maps::NAT_SOURCES),
+            routes: typed(ebpf, maps::ROUTES),
+            neighbours: typed(ebpf, maps::NEIGHBOURS),
+            unresolved: typed(ebpf, maps::UNRESOLVED),
         }
     }
 
@@ -323,17 +338,26 @@ impl Tables {
                 .set(vrid, if_kept(kept, index + 1), 0)
                 .expect("in range");
         }
-        let mut filter = BTreeMap::new();
         for (address, vip) in &world.vips {
             let key = VipKey { address: *address };
             put(&mut self.vips, &key, vip, kept);
-            let (word, bit) = filter_bit_of(*address);
-            *filter.entry(word).or_insert(0) |= bit;
         }
-        for (word, bits) in filter {
-            self.vip_filter
-                .set(word, if_kept(kept, bits), 0)
-                .expect("in range");
+        put_filter(&mut self.vip_filter, world.vips.keys().copied(), kept);
+        for (key, source) in &world.nat_sources {
+            put(&mut self.nat_sources, key, source, kept);
+        }
+        let addresses = world.nat_sources.keys().map(|key| key.address);
+        put_filter(&mut self.nat_filter, addresses.map(v4_mapped), kept);
+        for ((prefix, length), route) in &world.routes {
+            let key = Key::new(*length, *prefix);
+            if kept {
+                self.routes.insert(&key, route, 0).expect("there is room");
+            } else {
+                self.routes.remove(&key).expect("it was put there");
+            }
+        }
+        for (key, mac) in &world.neighbours {
+            put(&mut self.neighbours, key, mac, kept);
         }
         for (key, service) in &world.services {
             put(&mut self.services, key, service, kept);
@@ -384,6 +408,10 @@ impl Tables {
         while let Some(record) = self.events.next() {
             events.push(parse(&record));
         }
+        while let Some(record) = self.unresolved.next() {
+            let event: UnresolvedEvent = bytemuck::pod_read_unaligned(&record);
+            events.push(Event::from(&event));
+        }
         events
     }
 }
@@ -414,6 +442,21 @@ fn put<K: aya::Pod, V: aya::Pod>(map: &mut HashMap<MapData, K, V>, key: &K, valu
         map.insert(key, value, 0).expect("there is room");
     } else {
         map.remove(key).expect("it was put there");
+    }
+}
+
+/// Sets the bits of addresses in a filter, or clears their words.
+fn put_filter(
+    filter: &mut Array<MapData, u64>,
+    addresses: impl Iterator<Item = [u8; 16]>,
+    kept: bool,
+) {
+    let mut words = BTreeMap::new();
+    for (word, bit) in addresses.map(filter_bit_of) {
+        *words.entry(word).or_insert(0) |= bit;
+    }
+    for (word, bits) in words {
+        filter.set(word, if_kept(kept, bits), 0).expect("in range");
     }
 }
 

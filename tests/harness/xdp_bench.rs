@@ -230,6 +230,10 @@ fn world(kernel: &Kernel) -> World {
                     source,
                     ifindex: IFINDEX.into(),
                     identity: 1,
+                    address: 0,
+                    address_end: 0,
+                    rewrite: 0,
+                    reserved: 0,
                 },
             )
         })

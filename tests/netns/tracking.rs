@@ -83,9 +83,8 @@ fn config(lab: &Lab, station: Station, check: &str) -> String {
         ..Router::oldboy(station, Timing::V3Tenth)
     };
     let routers = [router(ZERO, 51, VIP_WWW), router(MINUS, 52, VIP_BBS)];
-    let check = format!(
-        "\n[[check]]\nname = \"web\"\n{check}\ninterval = \"200ms\"\nfall = 2\nrise = 2\n"
-    );
+    let check =
+        format!("\n[[check]]\nname = \"web\"\n{check}\ninterval = \"200ms\"\nfall = 2\nrise = 2\n");
     let text = hafw_config(&lab[station], &routers, &check);
     let tracked = |text: &str, router: &str, weight: i16| {
         let name = format!("name = \"{router}\"\n");

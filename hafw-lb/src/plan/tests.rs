@@ -17,6 +17,16 @@ use crate::{
     ServiceSpec, State, Weighted, backend_key, build,
 };
 
+const EMPTY: Backend = Backend {
+    next_hop: 0,
+    source: 0,
+    ifindex: 0,
+    identity: 0,
+    address: 0,
+    address_end: 0,
+    rewrite: 0,
+    reserved: 0,
+};
 const SLOTS: u32 = 64;
 const CAPACITY: Capacity = Capacity {
     slots: SLOTS,
@@ -49,6 +59,7 @@ impl Maps {
                     source,
                     ifindex,
                     identity,
+                    ..
                 } => {
                     let resolved = next_hop.map_or(0, |mac| mac_to_word(mac) | BACKEND_RESOLVED);
                     let backend = Backend {
@@ -56,6 +67,7 @@ impl Maps {
                         source: mac_to_word(*source),
                         ifindex: (*ifindex).into(),
                         identity: *identity,
+                        ..EMPTY
                     };
                     let before = self.backends.insert(*index, backend);
                     let same = before.is_none_or(|before| before.identity == *identity);
@@ -169,6 +181,7 @@ impl Maps {
                     source: mac_to_word(source),
                     ifindex: ifindex.into(),
                     identity: entry_identity(status.key, b.address),
+                    ..EMPTY
                 };
                 backends.insert(b.index, backend);
             }

@@ -39,6 +39,11 @@ const SHARED: &[&str] = &[
     maps::TRAFFIC,
     maps::COUNTERS,
     maps::EVENTS,
+    maps::NAT_FILTER,
+    maps::NAT_SOURCES,
+    maps::ROUTES,
+    maps::NEIGHBOURS,
+    maps::UNRESOLVED,
 ];
 
 /// An interface to attach to. Its place in the list is its slot.

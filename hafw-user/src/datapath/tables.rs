@@ -1,6 +1,11 @@
 //! The tables that say what is ours: routers, VIPs, interfaces, services, slots, backends.
 
-use std::{collections::BTreeMap, io, mem::offset_of, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    io,
+    mem::offset_of,
+    net::{IpAddr, SocketAddr},
+};
 
 use aya::maps::{Array, HashMap, MapData, MapError};
 use hafw_common::{
@@ -9,6 +14,7 @@ use hafw_common::{
     iface::Iface,
     mac_to_word, mapped,
     maps::{MAX_BACKENDS, MAX_IFACES, VIP_FILTER_WORDS, vrid_index},
+    nat::{Delta, Rewrite},
     router::{PeerKey, PeerSeen, RouterConfig},
     service::{Service, ServiceKey},
     vip::{Vip, VipKey, filter_bit_of},
@@ -205,7 +211,10 @@ impl Tables {
                 source,
                 ifindex,
                 identity,
+                service,
+                backend,
             } => {
+                let [address, address_end] = bytemuck::cast(mapped(backend.ip()));
                 let next_hop = next_hop.map_or(0, |mac| mac_to_word(mac) | BACKEND_RESOLVED);
                 let (source, ifindex) = (mac_to_word(*source), u64::from(*ifindex));
                 self.put_backend(
@@ -215,6 +224,10 @@ impl Tables {
                         source,
                         ifindex,
                         identity: *identity,
+                        address,
+                        address_end,
+                        rewrite: rewrite(service, *backend),
+                        reserved: 0,
                     },
                 )
             }
@@ -279,6 +292,10 @@ impl Tables {
             source: word(offset_of!(Backend, source)),
             ifindex: word(offset_of!(Backend, ifindex)),
             identity: word(offset_of!(Backend, identity)),
+            address: word(offset_of!(Backend, address)),
+            address_end: word(offset_of!(Backend, address_end)),
+            rewrite: word(offset_of!(Backend, rewrite)),
+            reserved: 0,
         })
     }
 
@@ -286,11 +303,18 @@ impl Tables {
         let present = self.backend(index)?;
         let at = self.backend_at(index)?;
         let put = |offset: usize, value| self.backends.store(at + offset / 8, value);
-        if present.source != backend.source || present.ifindex != backend.ifindex {
+        let whole = Backend {
+            next_hop: backend.next_hop,
+            ..present
+        };
+        if whole != *backend {
             // Not resolved while its words do not belong together.
             put(offset_of!(Backend, next_hop), 0);
             put(offset_of!(Backend, source), backend.source);
             put(offset_of!(Backend, ifindex), backend.ifindex);
+            put(offset_of!(Backend, address), backend.address);
+            put(offset_of!(Backend, address_end), backend.address_end);
+            put(offset_of!(Backend, rewrite), backend.rewrite);
         }
         put(offset_of!(Backend, next_hop), backend.next_hop);
         put(offset_of!(Backend, identity), backend.identity);
@@ -301,6 +325,19 @@ impl Tables {
         let at = index as usize * BACKEND_WORDS;
         check(at, self.backends.len(), "BACKENDS")?;
         Ok(at)
+    }
+}
+
+/// What `nat` mode replaces for this backend, as [`Backend::rewrite`] has it; 0 where a family has
+/// no such mode.
+fn rewrite(service: &ServiceKey, backend: SocketAddr) -> u64 {
+    let port = backend.port().to_be_bytes();
+    match (as_v4(service.address), as_v4(mapped(backend.ip()))) {
+        (Some(vip), Some(address)) => {
+            let delta = Delta::between((vip, service.port), (address, port));
+            Rewrite { port, delta }.to_word()
+        }
+        (Some(_) | None, _) => 0,
     }
 }
 

@@ -89,7 +89,7 @@ fn sum(message: &[u8; VRRP_MAX_LEN], length: usize) -> u32 {
 /// kernels before 6.6 know nothing of a number whose bytes were swapped, and older ones forget
 /// what a number was compared with when it is on the stack.
 #[inline(always)]
-fn bounded<const MASK: i32>(number: usize) -> usize {
+pub(crate) fn bounded<const MASK: i32>(number: usize) -> usize {
     let mut number = number;
     // SAFETY: one instruction on one register. LLVM knows the bound and would leave it out.
     unsafe {

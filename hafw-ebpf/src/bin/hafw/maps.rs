@@ -3,6 +3,7 @@
 
 use core::{
     ffi::c_void,
+    mem::MaybeUninit,
     ops::{Deref, DerefMut},
     ptr::NonNull,
 };
@@ -10,13 +11,16 @@ use core::{
 use aya_ebpf::{
     Global,
     bindings::{
-        BPF_F_CURRENT_NETNS, BPF_F_MMAPABLE, BPF_TCP_LISTEN, bpf_sock_tuple,
-        bpf_sock_tuple__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1,
+        BPF_F_CURRENT_NETNS, BPF_F_MMAPABLE, BPF_TCP_LISTEN, bpf_fib_lookup as FibQuery,
+        bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1,
         bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
     },
-    helpers::{bpf_jiffies64, bpf_ktime_get_ns, bpf_sk_release, bpf_skc_lookup_tcp},
+    helpers::{
+        bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_ns, bpf_sk_release, bpf_skc_lookup_tcp,
+        bpf_xdp_load_bytes,
+    },
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie},
 };
 
 use aya_log_ebpf::warn;
@@ -24,21 +28,32 @@ use hafw_common::{
     Node, as_v4,
     backend::{Backend, Traffic},
     counters::Counter,
-    event::{ADVERT_EVENT_HEADER, AdvertEvent, ClaimEvent},
+    event::{
+        ADVERT_EVENT_HEADER, AdvertEvent, ClaimEvent, MAX_UNRESOLVED_DATAGRAM, UnresolvedEvent,
+    },
     iface::Iface,
     lease::{Lease, Seen},
+    mac_to_word,
     maps::{
-        EVENTS_BYTES, MAX_BACKENDS, MAX_IFACES, MAX_PEERS, MAX_ROUTERS, MAX_SERVICES, MAX_VIPS,
-        VIP_FILTER_WORDS, VRID_ENTRIES, vrid_index,
+        EVENTS_BYTES, MAX_BACKENDS, MAX_IFACES, MAX_NEIGHBOURS, MAX_PEERS, MAX_ROUTERS, MAX_ROUTES,
+        MAX_SERVICES, MAX_VIPS, UNRESOLVED_BYTES, VIP_FILTER_WORDS, VRID_ENTRIES, vrid_index,
     },
+    nat::{NatKey, NatSource},
+    route::{NeighbourKey, Route},
     router::{PeerKey, PeerSeen, RouterConfig},
     service::{Service, ServiceKey, Slot},
     vip::{Vip, VipKey},
 };
 use hafw_ebpf::{
-    tables::{BackendWords, Ends, LeaseWords, SeenWords, Tables},
+    tables::{BackendWords, Ends, Hop, LeaseWords, Query, SeenWords, Tables},
     word::Word,
 };
+use network_types::eth::EthHdr;
+
+use crate::ctx::bounded;
+
+/// include/linux/socket.h.
+const AF_INET: u8 = 2;
 
 /// Slot of the interface that this instance of the programs is attached to; set when it is loaded.
 #[unsafe(no_mangle)]
@@ -78,6 +93,16 @@ static TRAFFIC: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(MAX_BACKEND
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
+#[map]
+static NAT_FILTER: Array<u64> = Array::with_max_entries(VIP_FILTER_WORDS, 0);
+#[map]
+static NAT_SOURCES: HashMap<NatKey, NatSource> = HashMap::with_max_entries(MAX_BACKENDS, 0);
+#[map]
+static ROUTES: LpmTrie<[u8; 4], Route> = LpmTrie::with_max_entries(MAX_ROUTES, 0);
+#[map]
+static NEIGHBOURS: HashMap<NeighbourKey, u64> = HashMap::with_max_entries(MAX_NEIGHBOURS, 0);
+#[map]
+static UNRESOLVED: RingBuf = RingBuf::with_byte_size(UNRESOLVED_BYTES, 0);
 /// Where an advert is put together: it is larger than a program's stack. Private to the programs.
 #[map]
 static SCRATCH: PerCpuArray<AdvertEvent> = PerCpuArray::with_max_entries(1, 0);
@@ -139,6 +164,50 @@ impl Tables for Maps {
     #[inline(always)]
     fn backend(&self, index: u32) -> Option<BackendWords<'_>> {
         BACKENDS.get(index).map(BackendWords::new)
+    }
+
+    #[inline(always)]
+    fn nat_filter_word(&self, index: u32) -> u64 {
+        NAT_FILTER.get(index).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn nat_source(&self, key: &NatKey) -> Option<NatSource> {
+        // SAFETY: as in `vip`.
+        unsafe { NAT_SOURCES.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn route(&self, address: [u8; 4]) -> Option<Route> {
+        ROUTES.get(lpm_trie::Key::new(32, address)).copied()
+    }
+
+    #[inline(always)]
+    fn neighbour(&self, key: &NeighbourKey) -> Option<u64> {
+        // SAFETY: as in `vip`.
+        unsafe { NEIGHBOURS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn ask_kernel(&self, query: &Query) -> Option<Hop> {
+        // SAFETY: numbers alone, for which 0 is a value.
+        let mut fib: FibQuery = unsafe { MaybeUninit::zeroed().assume_init() };
+        fib.family = AF_INET;
+        fib.l4_protocol = query.protocol;
+        fib.__bindgen_anon_1.tot_len = query.length;
+        fib.ifindex = query.ifindex;
+        fib.__bindgen_anon_2.tos = query.tos;
+        fib.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(query.source);
+        fib.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(query.destination);
+        let size = size_of::<FibQuery>() as i32;
+        // SAFETY: the context is the program's, and the query is valid for `size` bytes.
+        let answer = unsafe { bpf_fib_lookup(self.ctx, &raw mut fib, size, 0) };
+        // BPF_FIB_LKUP_RET_SUCCESS.
+        (answer == 0).then(|| Hop {
+            next_hop: mac_to_word(fib.dmac),
+            source: mac_to_word(fib.smac),
+            ifindex: fib.ifindex,
+        })
     }
 
     #[inline(always)]
@@ -282,6 +351,32 @@ impl Tables for Maps {
     #[inline(always)]
     fn push_claim(&self, event: &ClaimEvent) -> bool {
         EVENTS.output::<[u8]>(bytemuck::bytes_of(event), 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn hand_up(&self, destination: [u8; 16], datagram: usize) -> bool {
+        if datagram >= MAX_UNRESOLVED_DATAGRAM {
+            return false;
+        }
+        let Some(mut event) = UNRESOLVED.reserve::<UnresolvedEvent>(0) else {
+            return false;
+        };
+        let length = EthHdr::LEN + bounded::<0x7ff>(datagram);
+        let record = event.as_mut_ptr();
+        // SAFETY: the record is reserved, and larger than all that is written.
+        let loaded = unsafe {
+            (&raw mut (*record).destination).write(destination);
+            (&raw mut (*record).length).write(length as u32);
+            (&raw mut (*record).reserved).write(0);
+            let frame = (&raw mut (*record).frame).cast::<c_void>();
+            bpf_xdp_load_bytes(self.ctx.cast(), 0, frame, length as u32)
+        };
+        if loaded == 0 {
+            event.submit(0);
+        } else {
+            event.discard(0);
+        }
+        loaded == 0
     }
 
     #[inline(always)]
