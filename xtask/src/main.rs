@@ -11,6 +11,7 @@ mod lint;
 mod privilege;
 mod run;
 mod setup;
+mod sim;
 mod step;
 mod test;
 mod workspace;
@@ -42,6 +43,8 @@ enum Verb {
     Run(run::Args),
     /// Run tests; `bpf` and `netns` need root
     Test(test::Args),
+    /// Run the VRRP simulation over many seeds
+    Sim(sim::Args),
     /// Check format, lints, documentation and house rules
     Lint,
     /// Measure hafw beside its peers
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
             Verb::Build(args) => build::run(&args),
             Verb::Run(args) => run::run(&args, runner),
             Verb::Test(args) => test::run(&args, runner),
+            Verb::Sim(args) => sim::run(&args),
             Verb::Lint => lint::run(),
             Verb::Bench(args) => bench::run(&args, runner),
         });

@@ -68,8 +68,12 @@ fn next(world: &mut World) {
     if now >= world.calm_at {
         return;
     }
+    let happens = world.script.step(&mut world.random);
     let wait = world.random.between(a / 10, 4 * a);
     world.do_at(now + wait, Op::Next);
+    if !happens {
+        return;
+    }
     let length = if world.random.one_in(3) {
         world.random.between(1, a)
     } else {

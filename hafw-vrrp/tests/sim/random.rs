@@ -1,5 +1,6 @@
 //! A small generator of our own, so that a seed means the same run for ever (SplitMix64).
 
+#[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {

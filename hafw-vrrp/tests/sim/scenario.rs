@@ -1,7 +1,7 @@
 //! One seed: nodes start, things go wrong, all is well again, and then one thing happens to the
 //! owner alone, of which it is known exactly what must follow.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use hafw_vrrp::{Priority, RouterConfig};
 
@@ -11,6 +11,7 @@ use crate::{
     node::Command,
     params::{active_down_interval, skew_time},
     random::Random,
+    script::Script,
     watch::{Counts, Met},
     world::World,
 };
@@ -19,11 +20,35 @@ use crate::{
 pub(crate) struct Failure {
     pub(crate) text: String,
     pub(crate) lines: VecDeque<String>,
+    /// What was played, to repeat parts of it.
+    pub(crate) script: Script,
 }
 
 /// Runs one seed.
 pub(crate) fn run(seed: u64, traced: bool) -> Result<(Counts, VecDeque<String>), Failure> {
-    let mut world = World::new(seed, traced);
+    repeat(seed, Script::default(), traced)
+}
+
+/// Leaves out what a failure does without, one disturbance after the other. Returns what is left of
+/// the run, traced, and how many disturbances of how many that is.
+pub(crate) fn shrink(seed: u64, failure: &Failure) -> (Failure, usize, usize) {
+    let all = failure.script.disturbances();
+    let mut omitted = BTreeSet::new();
+    for index in 0..all {
+        omitted.insert(index);
+        if repeat(seed, failure.script.without(omitted.clone()), false).is_ok() {
+            omitted.remove(&index);
+        }
+    }
+    let left = all - omitted.len();
+    match repeat(seed, failure.script.without(omitted), true) {
+        Err(least) => (least, left, all),
+        Ok(_) => unreachable!("the same run failed before"),
+    }
+}
+
+fn repeat(seed: u64, script: Script, traced: bool) -> Result<(Counts, VecDeque<String>), Failure> {
+    let mut world = World::new(seed, script, traced);
     let outcome = play(&mut world);
     let failed = world
         .watch
@@ -33,7 +58,11 @@ pub(crate) fn run(seed: u64, traced: bool) -> Result<(Counts, VecDeque<String>),
     let lines = std::mem::take(&mut world.watch.lines);
     match failed.or(outcome.err()) {
         None => Ok((world.watch.counts, lines)),
-        Some(text) => Err(Failure { text, lines }),
+        Some(text) => Err(Failure {
+            text,
+            lines,
+            script: world.script,
+        }),
     }
 }
 

@@ -1,6 +1,9 @@
 //! The invariants, checked after every step of the world, and what was seen on the way.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
 
 use hafw_vrrp::{Cause, Priority};
 
@@ -56,6 +59,14 @@ impl Met {
         Self::Overlap,
         Self::OverlapWithHung,
     ];
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|(what, times)| writeln!(f, "met {what:?}: {times}"))
+    }
 }
 
 impl Counts {

@@ -17,6 +17,7 @@ use crate::{
     node::{Command, How, Node, octets},
     params::Params,
     random::Random,
+    script::Script,
     watch::{Met, Watch},
     xdp::{self, Advert},
 };
@@ -49,6 +50,7 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) params: Params,
     pub(crate) random: Random,
+    pub(crate) script: Script,
     pub(crate) nodes: Vec<Node>,
     pub(crate) client: Client,
     pub(crate) watch: Watch,
@@ -69,7 +71,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, traced: bool) -> Self {
+    pub(crate) fn new(seed: u64, script: Script, traced: bool) -> Self {
         let mut random = Random::new(seed);
         let params = Params::draw(&mut random);
         let nodes: Vec<Node> = params
@@ -96,6 +98,7 @@ impl World {
             waiting: nodes.iter().map(|_| Vec::new()).collect(),
             params,
             random,
+            script,
             nodes,
         };
         world.at(world.params.interval, Happening::Ask);
