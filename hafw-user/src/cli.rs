@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::{
     check, config,
     control::{Answer, Protocol, Request, TraceRequest, ask, render_status, render_trace},
+    handover::handover,
     node,
 };
 
@@ -59,6 +60,16 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Transport::Tcp)]
         proto: Transport,
     },
+    /// Give a virtual router to a peer, without loss; this node takes it again only when no peer has it
+    Handover {
+        #[command(flatten)]
+        file: File,
+        /// Its name
+        router: String,
+        /// End an earlier handover: the router claims its VIPs by its priority again
+        #[arg(long)]
+        end: bool,
+    },
     /// Remove what a dead controller left: programs, pins, routes, sysctls
     Detach(File),
 }
@@ -100,7 +111,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             match answer {
                 Answer::Status(status) if json => print(&serde_json::to_string_pretty(&status)?),
                 Answer::Status(status) => print(&render_status(&status)),
-                Answer::Trace(_) | Answer::Error(_) => anyhow::bail!("an answer to something else"),
+                Answer::Trace(_) | Answer::Handover(_) | Answer::Error(_) => unexpected()?,
             }
             Ok(())
         }
@@ -117,14 +128,24 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let request = Request::Trace(TraceRequest { from, to, protocol });
             match ask(&control_socket(socket, &file)?, &request)? {
                 Answer::Trace(answer) => print(&render_trace(&answer)),
-                Answer::Status(_) | Answer::Error(_) => {
-                    anyhow::bail!("an answer to something else")
-                }
+                Answer::Status(_) | Answer::Handover(_) | Answer::Error(_) => unexpected()?,
             }
+            Ok(())
+        }
+        Command::Handover {
+            file: File { file },
+            router,
+            end,
+        } => {
+            print(&handover(&control_socket(socket, &file)?, &router, end)?);
             Ok(())
         }
         Command::Detach(File { file }) => node::detach(&file),
     }
+}
+
+fn unexpected<T>() -> anyhow::Result<T> {
+    anyhow::bail!("the node answered something else")
 }
 
 fn control_socket(socket: Option<&Path>, file: &Path) -> anyhow::Result<PathBuf> {

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod datapath;
+mod handover;
 pub mod net;
 pub mod node;
 pub mod probe;

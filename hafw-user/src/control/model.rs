@@ -15,6 +15,13 @@ pub enum Request {
     Status,
     /// Where a flow goes.
     Trace(TraceRequest),
+    /// Gives a router to a peer, or lets it claim its VIPs by its priority again.
+    Handover {
+        /// Its name.
+        router: String,
+        /// No longer.
+        end: bool,
+    },
 }
 
 /// The flow of a [`Request::Trace`].
@@ -66,6 +73,8 @@ pub enum Answer {
     Status(Box<Status>),
     /// To [`Request::Trace`].
     Trace(TraceAnswer),
+    /// To [`Request::Handover`].
+    Handover(HandoverAnswer),
     /// The request was not understood, or could not be answered.
     Error(String),
 }
@@ -233,6 +242,13 @@ pub struct ProxyStatus {
     pub up: bool,
     /// What it says of itself.
     pub detail: serde_json::Value,
+}
+
+/// A handover has begun, or has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoverAnswer {
+    /// The longest until a peer that preempts has taken the router, or this node has it back, ms.
+    pub takes_ms: u64,
 }
 
 /// Where a flow goes, and why.

@@ -3,6 +3,7 @@
 mod adopt;
 mod checks;
 mod detach;
+mod handover;
 mod hops;
 mod programs_log;
 mod routers;

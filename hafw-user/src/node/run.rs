@@ -105,6 +105,13 @@ pub fn run(file: &Path, socket: Option<&Path>) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
         info!("stopping");
+        let taken = node.hand_everything_over();
+        tokio::select! {
+            () = node.serve() => {}
+            () = taken => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
         let again = async {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -222,7 +229,7 @@ impl Node {
 
     /// Tells the VRRP thread what has changed. A router first takes part when its checks have
     /// reported, or have had their time.
-    fn apply_standings(&mut self) {
+    pub(super) fn apply_standings(&mut self) {
         for (index, told) in self.routers.iter_mut().enumerate() {
             let standing = self.tracking.standing(index);
             if told.priority != Some(standing.priority) {

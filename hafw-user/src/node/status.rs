@@ -22,10 +22,11 @@ use crate::{
 };
 
 impl Node {
-    pub(super) async fn answer(&self, request: Request) -> Answer {
+    pub(super) async fn answer(&mut self, request: Request) -> Answer {
         match request {
             Request::Status => Answer::Status(Box::new(self.status().await)),
             Request::Trace(flow) => Answer::Trace(self.trace(&flow)),
+            Request::Handover { router, end } => self.handover(&router, !end),
         }
     }
 

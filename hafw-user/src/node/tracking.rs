@@ -9,6 +9,7 @@ const LOWEST: i32 = 1;
 const HIGHEST: i32 = 254;
 /// The priority of an address owner, which no check changes (RFC 9568 §5.2.4).
 const OWNER: u8 = 255;
+const HANDED_OVER: u8 = 1;
 
 /// One `track` entry of a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ struct Router {
     link_up: bool,
     /// The priority that a former controller advertised: it holds until the checks have reported.
     inherited: Option<u8>,
+    /// It is to be another node's, as long as there is one.
+    handed_over: bool,
 }
 
 impl Tracking {
@@ -73,6 +76,7 @@ impl Tracking {
             tracks,
             link_up: true,
             inherited: None,
+            handed_over: false,
         });
         Self {
             checks: checks.collect(),
@@ -101,6 +105,13 @@ impl Tracking {
         }
     }
 
+    /// A router is handed over to another node, or claims its VIPs by its priority again.
+    pub(crate) fn hand_over(&mut self, router: usize, handed_over: bool) {
+        if let Some(router) = self.routers.get_mut(router) {
+            router.handed_over = handed_over;
+        }
+    }
+
     /// What a router should be now.
     ///
     /// # Panics
@@ -112,6 +123,7 @@ impl Tracking {
             tracks,
             link_up,
             inherited,
+            handed_over,
         } = &self.routers[router];
         let mut standing = Standing {
             priority: *priority,
@@ -153,6 +165,11 @@ impl Tracking {
         }
         if let (Some(inherited), false) = (inherited, standing.complete) {
             standing.priority = *inherited;
+        }
+        if *handed_over {
+            // Every router that preempts takes it; none, and it stays where it is.
+            standing.priority = HANDED_OVER;
+            standing.reasons.push("it is handed over".into());
         }
         standing
     }
@@ -216,6 +233,18 @@ mod tests {
         assert_eq!(node.standing(0).priority, 90);
         node.set_check(0, true);
         assert_eq!(node.standing(0).priority, 150);
+    }
+
+    #[test]
+    fn what_is_handed_over_yields_to_all_whatever_it_was() {
+        let mut owner = node(255, 0);
+        owner.hand_over(0, true);
+        assert_eq!(
+            (owner.standing(0).priority, owner.standing(0).fault),
+            (1, false)
+        );
+        owner.hand_over(0, false);
+        assert_eq!(owner.standing(0).priority, 255);
     }
 
     #[test]

@@ -1,0 +1,93 @@
+//! `hafw handover`: the VIP goes to the peer and comes back, and nobody notices.
+
+use std::{net::SocketAddrV4, time::Duration};
+
+use hafw_lab::{
+    Lab, Station, VIP_WWW, pause,
+    peers::{Hafw, Router, Timing, WebServer, hafw_config, lesson_sites},
+    probe::{HttpProbe, Observer, Request},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn node(lab: &Lab, station: Station) -> Hafw {
+    let host = &lab[station];
+    let routers = [
+        Router::oldboy(station, Timing::V3Tenth),
+        Router::oldgirl(station, Timing::V3Tenth),
+    ];
+    let config = hafw_config(host, &routers, &lesson_sites());
+    let mut hafw = Hafw::new(host, &Hafw::built().unwrap(), &config).unwrap();
+    hafw.daemon.start().unwrap();
+    hafw
+}
+
+#[test]
+#[ignore = "requires root"]
+fn a_handover_and_its_end_are_not_noticed() {
+    let lab = Lab::new("handover").unwrap();
+    let _webs = Station::BACKENDS.map(|web| WebServer::start(&lab[web]).unwrap());
+    let mut nodes = Station::NODES.map(|station| node(&lab, station));
+    nodes[0]
+        .wait_for_router("oldboy", "active", PATIENCE)
+        .unwrap();
+    nodes[1]
+        .wait_for_router("oldboy", "backup", PATIENCE)
+        .unwrap();
+    let request = Request {
+        to: SocketAddrV4::new(VIP_WWW, 80),
+        host: "www.oldboy.com".to_owned(),
+        path: "/whoami".to_owned(),
+    };
+    let client =
+        HttpProbe::start(&lab[Station::Client], request, Duration::from_millis(5)).unwrap();
+    let observer = Observer::start(&lab[Station::Observer], &[VIP_WWW]).unwrap();
+    pause(Duration::from_millis(300)).unwrap();
+
+    let said = nodes[0].ask(&["handover", "oldboy"]).unwrap();
+    assert!(
+        said.contains("taken over by 10.0.0.6, priority 100"),
+        "{said}"
+    );
+    nodes[1]
+        .wait_for_router("oldboy", "active", PATIENCE)
+        .unwrap();
+    pause(Duration::from_secs(1)).unwrap();
+    nodes[0].ask(&["handover", "oldboy", "--end"]).unwrap();
+    nodes[0]
+        .wait_for_router("oldboy", "active", PATIENCE)
+        .unwrap();
+    pause(Duration::from_millis(300)).unwrap();
+
+    let seen = observer.stop().unwrap();
+    assert_eq!(seen.two_owners(VIP_WWW), Duration::ZERO);
+    let mut owners: Vec<_> = seen
+        .tenures(VIP_WWW)
+        .iter()
+        .map(|tenure| tenure.mac)
+        .collect();
+    owners.dedup();
+    let [one, two] = Station::NODES.map(Station::mac);
+    assert_eq!(owners, [one, two, one]);
+    let answers = client.stop().unwrap();
+    assert!(answers.samples.len() > 100, "the client hardly asked");
+    assert!(answers.errors().is_empty(), "{:?}", answers.errors());
+}
+
+#[test]
+#[ignore = "requires root"]
+fn without_a_peer_a_handover_changes_nothing() {
+    let lab = Lab::new("alone").unwrap();
+    let mut alone = node(&lab, Station::Lb01);
+    alone.wait_for_router("oldboy", "active", PATIENCE).unwrap();
+
+    let refused = alone.ask(&["handover", "oldboy"]).unwrap_err().to_string();
+    assert!(refused.contains("nobody took it over"), "{refused}");
+    let unknown = alone.ask(&["handover", "oldbuoy"]).unwrap_err().to_string();
+    assert!(unknown.contains("no router \"oldbuoy\""), "{unknown}");
+
+    let status = alone.status().unwrap();
+    let oldboy = status.routers.iter().find(|r| r.name == "oldboy").unwrap();
+    assert!(oldboy.attracting);
+    assert_eq!(oldboy.effective_priority, 1);
+}
