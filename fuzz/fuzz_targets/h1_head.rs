@@ -9,22 +9,20 @@ use std::{net::SocketAddr, sync::LazyLock};
 use hafw_l7::{
     http1::{
         Body,
-        forward::{self, ANSWER_GROWTH, AnswerOptions, Ends},
+        forward::{self, ANSWER_GROWTH, AnswerOptions},
         request, response, slots,
     },
     model::{PathCondition, ProxyConfig, Route, Server, SetHeader, Upstream, UpstreamServer},
     plan::Plan,
-    route::path,
+    route::{Fields as _, path},
+    template::Scope,
+    values::{Ends, RequestValues},
 };
 use libfuzzer_sys::fuzz_target;
 
 static PLAN: LazyLock<Plan> = LazyLock::new(|| {
     let address = SocketAddr::from(([10, 0, 0, 3], 80));
-    let route = Route {
-        path: PathCondition::Any,
-        headers: Vec::new(),
-        upstream: "web".to_owned(),
-    };
+    let route = Route::to("web", PathCondition::Any);
     let mut server = Server::new(
         vec![address],
         vec!["www.oldboy.com".to_owned()],
@@ -34,8 +32,9 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         ("Host", "$host"),
         ("X-Forwarded-For", "$proxy_add_x_forwarded_for"),
         ("X-Uri", "$request_uri"),
+        ("X-Path", "$uri$is_args$args $http_x_a $arg_a $cookie_a"),
     ] {
-        server.set_headers.push(SetHeader {
+        server.options.set_headers.push(SetHeader {
             name: name.to_owned(),
             value: value.to_owned(),
         });
@@ -64,9 +63,24 @@ fn client(bytes: &[u8]) {
     let Ok(Some(head)) = request::parse(bytes, &mut slots) else {
         return;
     };
-    let _ = path::normalize(head.target.path(), &mut Vec::new());
+    let mut scratch = Vec::new();
+    let Ok(path) = path::normalize(head.target.path(), &mut scratch) else {
+        return;
+    };
+    let plan = &PLAN.servers[0];
+    let values = RequestValues {
+        request: &head,
+        server_name: &plan.name,
+        ends: &ENDS,
+        id: 1,
+    };
+    let scope = Scope {
+        captures: None,
+        path,
+        query: head.query(),
+    };
     let mut out = Vec::new();
-    forward::request(&head, &PLAN.servers[0], &ENDS, &mut out);
+    forward::request(&head, None, plan.options(None), &scope, &values, &mut out);
     let sent = request::parse(&out, &mut again)
         .expect("what is sent on is good")
         .expect("what is sent on is whole");
@@ -87,6 +101,8 @@ fn server(bytes: &[u8], to_head: bool, unchunked: bool) {
         say_keep_alive: true,
         unchunked: unchunked && head.body == Body::chunked(),
         date: b"Thu, 01 Jan 1970 00:00:00 GMT",
+        removed: &[],
+        lines: b"",
     };
     let mut out = Vec::new();
     forward::answer(&head, options, &mut out);

@@ -302,6 +302,20 @@ impl Section {
         sections
     }
 
+    /// A table, or a list of them; empty where the key is missing.
+    #[must_use]
+    pub fn table_or_tables(&self, key: &str, title: &str) -> Vec<Self> {
+        let is_one = self
+            .table
+            .get(key)
+            .is_some_and(|entry| entry.node.value.table().is_some());
+        if is_one {
+            self.table(key).into_iter().collect()
+        } else {
+            self.tables(key, title)
+        }
+    }
+
     /// All entries of the section as strings, in the order of the file.
     #[must_use]
     pub fn string_entries(&self) -> Vec<(Located<String>, Located<String>)> {

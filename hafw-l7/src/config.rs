@@ -1,14 +1,14 @@
 //! Reads the proxy's part of hafw.toml: `[[upstream]]`, `[[server]]` with its routes, `[proxy]`.
 
+mod options;
+mod route;
+
 use std::{net::SocketAddr, path::Path};
 
 use hafw_config::{Document, Located, Place as FilePlace, Problems, Section};
 
 use crate::{
-    model::{
-        Balance, HeaderCondition, NextUpstream, PathCondition, ProxyConfig, RetryCondition, Route,
-        Server, SetHeader, Timeouts, Upstream, UpstreamServer,
-    },
+    model::{Balance, Options, ProxyConfig, Server, Upstream, UpstreamServer},
     plan::{Place, Plan},
 };
 
@@ -120,19 +120,19 @@ fn read_server(section: &Section) -> Server {
     let listen = section.need("listen", read_listen(section));
     let hosts = section.strings("hosts");
     let default = section.boolean("default");
-    let headers = section.table("set_headers");
-    let size = section.size("client_max_body_size");
     let routes = section.tables("route", "route");
     // On clear text by prior knowledge and by ALPN, once it exists.
     section.not_yet("http2", &["false"]);
+    let (options, _) = options::read(section, &Options::default());
     let standard = Server::new(values(listen), values(hosts), Vec::new());
     let server = Server {
         default: value_or(default, false),
-        set_headers: headers.as_ref().map(read_set_headers).unwrap_or_default(),
-        next_upstream: read_next_upstream(section),
-        timeouts: read_timeouts(section),
-        client_max_body_size: value_or(size, standard.client_max_body_size),
-        routes: routes.iter().filter_map(read_route).collect(),
+        rewrites: route::read_rewrites(section),
+        routes: routes
+            .iter()
+            .filter_map(|section| route::read(section, &options))
+            .collect(),
+        options,
         ..standard
     };
     section.finish();
@@ -161,106 +161,6 @@ fn read_listen(section: &Section) -> Option<Vec<Located<SocketAddr>>> {
     })
 }
 
-fn read_set_headers(section: &Section) -> Vec<SetHeader> {
-    let entries = section.string_entries();
-    section.finish();
-    let headers = entries.into_iter().map(|(name, value)| SetHeader {
-        name: name.value,
-        value: value.value,
-    });
-    headers.collect()
-}
-
-fn read_next_upstream(section: &Section) -> NextUpstream {
-    let standard = NextUpstream::default();
-    let names: Vec<_> = RetryCondition::NAMES
-        .iter()
-        .map(|(name, _)| *name)
-        .collect();
-    let expected = format!("one of {}", names.join(", "));
-    let on = section.list("next_upstream", &expected, |text| {
-        let mut known = RetryCondition::NAMES.iter();
-        known
-            .find(|(name, _)| *name == text)
-            .map(|(_, condition)| *condition)
-    });
-    let on = on.map(|on| on.into_iter().map(|condition| condition.value).collect());
-    NextUpstream {
-        on: on.unwrap_or(standard.on),
-        tries: value_or(section.number("next_upstream_tries", 0..=1000), 0),
-        timeout: value_or(section.duration("next_upstream_timeout"), standard.timeout),
-    }
-}
-
-fn read_timeouts(section: &Section) -> Timeouts {
-    let standard = Timeouts::default();
-    let read = |key, standard| {
-        let read = section.duration(key);
-        if read.as_ref().is_some_and(|duration| duration.is_zero()) {
-            section.wrong(key, "expected more than no time");
-        }
-        value_or(read, standard)
-    };
-    Timeouts {
-        connect: read("connect_timeout", standard.connect),
-        read: read("read_timeout", standard.read),
-        send: read("send_timeout", standard.send),
-        client_header: read("client_header_timeout", standard.client_header),
-        client_body: read("client_body_timeout", standard.client_body),
-        keepalive: read("keepalive_timeout", standard.keepalive),
-    }
-}
-
-fn read_route(section: &Section) -> Option<Route> {
-    let user_agent = section.string("user_agent");
-    let header = section.table("header").and_then(|header| {
-        let name = header.need("name", header.string("name"));
-        let regex = header.need("regex", header.string("regex"));
-        header.finish();
-        Some(HeaderCondition {
-            name: name?.value,
-            regex: regex?.value,
-        })
-    });
-    let path = read_path(section);
-    let upstream = section.need("upstream", section.string("upstream"));
-    section.finish();
-    let user_agent = user_agent.map(|regex| HeaderCondition::user_agent(regex.value));
-    Some(Route {
-        path,
-        headers: user_agent.into_iter().chain(header).collect(),
-        upstream: upstream?.value,
-    })
-}
-
-fn read_path(section: &Section) -> PathCondition {
-    let exact = section.string("path_exact");
-    let regex = section.string("path_regex");
-    let prefix = section.string("path_prefix");
-    let is_final = section.boolean("final");
-    if let Some(is_final) = &is_final
-        && prefix.is_none()
-    {
-        section.note(&is_final.place, "final: only for a path_prefix");
-    }
-    match (exact, regex, prefix) {
-        (None, None, None) => PathCondition::Any,
-        (Some(exact), None, None) => PathCondition::Exact(exact.value),
-        (None, Some(regex), None) => PathCondition::Regex(regex.value),
-        (None, None, Some(prefix)) => PathCondition::Prefix {
-            prefix: prefix.value,
-            r#final: value_or(is_final, false),
-        },
-        _ => {
-            section.note(
-                section.place(),
-                "only one of path_exact, path_regex and path_prefix",
-            );
-            PathCondition::Any
-        }
-    }
-}
-
 /// Where in the file a place of the model is. All of its sections were read without a mistake, so
 /// the indices are the same.
 fn place_of(place: Place, upstreams: &[Section], servers: &[Section]) -> FilePlace {
@@ -269,30 +169,44 @@ fn place_of(place: Place, upstreams: &[Section], servers: &[Section]) -> FilePla
         Place::Upstream { upstream } => (upstreams, upstream),
         Place::Server { server }
         | Place::Host { server, .. }
-        | Place::SetHeader { server, .. }
-        | Place::Route { server, .. } => (servers, server),
+        | Place::Route { server, .. }
+        | Place::Key { server, .. } => (servers, server),
     };
     let Some(section) = sections.get(index) else {
         return fallback()
             .cloned()
             .expect("an error needs something that is wrong");
     };
+    let route_of = |route: usize| section.tables("route", "route").into_iter().nth(route);
     let within = match place {
         Place::Upstream { .. } => Some(section.place_of("name")),
         Place::Server { .. } => None,
         Place::Host { host, .. } => section
             .strings("hosts")
             .and_then(|hosts| hosts.get(host).map(|host| host.place.clone())),
-        Place::SetHeader { header, .. } => section.table("set_headers").and_then(|headers| {
-            let entries = headers.string_entries();
-            entries.get(header).map(|(name, _)| name.place.clone())
-        }),
-        Place::Route { route, .. } => {
-            let routes = section.tables("route", "route");
-            routes.get(route).map(|route| route.place().clone())
+        Place::Route { route, .. } => route_of(route).map(|route| route.place().clone()),
+        Place::Key {
+            route, key, entry, ..
+        } => {
+            let section = route.map_or(Some(section.clone()), route_of);
+            section.map(|section| {
+                entry
+                    .and_then(|entry| place_of_entry(&section, key, entry))
+                    .unwrap_or_else(|| section.place_of(key))
+            })
         }
     };
     within.unwrap_or_else(|| section.place().clone())
+}
+
+/// Where an entry of a table of strings, or of a list of tables, is.
+fn place_of_entry(section: &Section, key: &str, entry: usize) -> Option<FilePlace> {
+    if key.ends_with("headers") {
+        let entries = section.table(key)?.string_entries();
+        return entries.get(entry).map(|(name, _)| name.place.clone());
+    }
+    let tables = section.tables(key, key);
+    tables.get(entry).map(|table| table.place().clone())
 }
 
 fn value_or<T>(read: Option<Located<T>>, standard: T) -> T {

@@ -48,6 +48,7 @@ pub mod route;
 pub mod supervise;
 pub mod template;
 pub mod upstream;
+pub mod values;
 
 /// Version of this binary, as the control socket names it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

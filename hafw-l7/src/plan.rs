@@ -1,13 +1,20 @@
 //! The configuration compiled into what a worker looks things up in: names to servers, routes,
 //! header templates, retry rules. Each worker compiles its own, so that nothing is shared.
 
+mod action;
+mod options;
+mod routing;
+
 use std::{collections::BTreeMap, net::SocketAddr};
 
+pub use action::{ActionPlan, PathChangePlan, RespondPlan, RoutePlan};
+pub(crate) use options::append_line;
+pub use options::{HeaderChanges, HeaderPlan, Limits, OptionsPlan};
+pub use routing::{Resolved, Unrouted};
+
 use crate::{
-    model::{ProxyConfig, Server, SetHeader, Timeouts},
-    retry::{Millis, Policy, millis},
-    route::{RouteError, Router, host, host::Hosts},
-    template::{Template, TemplateError},
+    model::{ProxyConfig, Server},
+    route::{Router, Rules, host, host::Hosts},
     upstream::MAX_SERVERS,
 };
 
@@ -34,29 +41,9 @@ pub struct ServerPlan {
     /// The server's first host name, or nothing.
     pub name: Box<[u8]>,
     pub router: Router,
-    pub set_headers: Vec<HeaderPlan>,
-    pub policy: Policy,
-    pub limits: Limits,
-}
-
-/// A header to set.
-#[derive(Clone, Debug)]
-pub struct HeaderPlan {
-    pub name: Box<[u8]>,
-    pub value: Template,
-}
-
-/// A server's bounds: times in milliseconds, sizes in bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    pub connect: Millis,
-    pub read: Millis,
-    pub send: Millis,
-    pub client_header: Millis,
-    pub client_body: Millis,
-    pub keepalive: Millis,
-    /// `u64::MAX` = none.
-    pub body_size: u64,
+    pub rewrites: Rules,
+    pub routes: Vec<RoutePlan>,
+    options: OptionsPlan,
 }
 
 /// A configuration that cannot be compiled: what is wrong, and where in the model.
@@ -70,25 +57,50 @@ pub struct PlanError {
 /// A place in the model, by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    Upstream { upstream: usize },
-    Server { server: usize },
-    Host { server: usize, host: usize },
-    SetHeader { server: usize, header: usize },
-    Route { server: usize, route: usize },
+    Upstream {
+        upstream: usize,
+    },
+    Server {
+        server: usize,
+    },
+    Host {
+        server: usize,
+        host: usize,
+    },
+    Route {
+        server: usize,
+        route: usize,
+    },
+    /// A key of a server or of one of its routes; perhaps one entry of what it is set to.
+    Key {
+        server: usize,
+        route: Option<usize>,
+        key: &'static str,
+        entry: Option<usize>,
+    },
 }
 
-/// Headers that frame the message or belong to one connection; the proxy writes them itself.
-const NOT_TO_BE_SET: [&str; 9] = [
-    "Connection",
-    "Content-Length",
-    "Expect",
-    "Keep-Alive",
-    "Proxy-Connection",
-    "TE",
-    "Trailer",
-    "Transfer-Encoding",
-    "Upgrade",
-];
+/// What is wrong with a key, and with which entry of it.
+pub(crate) struct KeyError {
+    key: &'static str,
+    entry: Option<usize>,
+    what: String,
+}
+
+impl KeyError {
+    fn within(self, server: usize, route: Option<usize>) -> PlanError {
+        let Self { key, entry, what } = self;
+        PlanError {
+            place: Place::Key {
+                server,
+                route,
+                key,
+                entry,
+            },
+            what,
+        }
+    }
+}
 
 impl Plan {
     /// Compiles and checks a configuration.
@@ -134,11 +146,12 @@ impl Plan {
         for address in &server.listen {
             let site = self.site_mut(*address, index);
             for (at, host) in server.hosts.iter().enumerate() {
-                if let Err(conflict) = site.hosts.add(host, index) {
-                    let place = Place::Host {
-                        server: index,
-                        host: at,
-                    };
+                let place = Place::Host {
+                    server: index,
+                    host: at,
+                };
+                let name = host::Name::new(host).map_err(|what| PlanError { place, what })?;
+                if let Err(conflict) = site.hosts.add(&name, index) {
                     let first = conflict.first;
                     let what = format!("server {first} already serves \"{host}\" on {address}");
                     return error(place, what);
@@ -163,85 +176,43 @@ impl ServerPlan {
         server: &Server,
         clusters: &BTreeMap<&str, usize>,
     ) -> Result<Self, PlanError> {
-        for (at, host) in server.hosts.iter().enumerate() {
-            let (name, port) = host::split_port(host.as_bytes());
-            if name.is_empty() || port.is_some() || !host::is_valid_authority(name) {
-                return Err(PlanError {
-                    place: Place::Host {
-                        server: index,
-                        host: at,
-                    },
-                    what: format!("\"{host}\" is not a host name without port"),
-                });
-            }
-        }
-        let router = Router::new(&server.routes, |name| clusters.get(name).copied())
-            .map_err(|error| route_error(index, &error))?;
-        let headers = server.set_headers.iter().enumerate();
-        Ok(Self {
-            name: server
-                .hosts
-                .first()
-                .map_or("", String::as_str)
-                .as_bytes()
-                .into(),
-            router,
-            set_headers: headers
-                .map(|(at, header)| {
-                    HeaderPlan::new(header).map_err(|what| PlanError {
-                        place: Place::SetHeader {
-                            server: index,
-                            header: at,
-                        },
-                        what,
-                    })
-                })
-                .collect::<Result<_, _>>()?,
-            policy: Policy::new(&server.next_upstream),
-            limits: Limits::new(&server.timeouts, server.client_max_body_size),
-        })
-    }
-}
-
-impl HeaderPlan {
-    fn new(header: &SetHeader) -> Result<Self, String> {
-        let SetHeader { name, value } = header;
-        if name.is_empty() || !name.bytes().all(is_token) {
-            return Err(format!("\"{name}\" is not a header name"));
-        }
-        if NOT_TO_BE_SET
-            .iter()
-            .any(|own| own.eq_ignore_ascii_case(name))
-        {
-            return Err(format!("{name} is set by the proxy itself"));
-        }
-        let template = Template::new(value)
-            .map_err(|error: TemplateError| format!("value of {name}: {error}"))?;
-        if template.is_empty() && name.eq_ignore_ascii_case("host") {
-            return Err("Host cannot be removed: a request needs one".to_owned());
-        }
-        Ok(Self {
-            name: name.as_bytes().into(),
-            value: template,
-        })
-    }
-}
-
-impl Limits {
-    fn new(timeouts: &Timeouts, body_size: u64) -> Self {
-        Self {
-            connect: millis(timeouts.connect),
-            read: millis(timeouts.read),
-            send: millis(timeouts.send),
-            client_header: millis(timeouts.client_header),
-            client_body: millis(timeouts.client_body),
-            keepalive: millis(timeouts.keepalive),
-            body_size: match body_size {
-                0 => u64::MAX,
-                size => size,
+        let router = Router::new(&server.routes).map_err(|error| PlanError {
+            place: Place::Route {
+                server: index,
+                route: error.route,
             },
-        }
+            what: error.to_string(),
+        })?;
+        let options = OptionsPlan::new(&server.options).map_err(|error| error.within(index, None));
+        let rewrites = rules(&server.rewrites).map_err(|error| error.within(index, None));
+        let routes = server.routes.iter().enumerate().map(|(at, route)| {
+            RoutePlan::new(at, route, clusters).map_err(|error| error.within(index, Some(at)))
+        });
+        let name = server.hosts.iter().find(|name| !name.starts_with('~'));
+        Ok(Self {
+            name: name.map_or("", String::as_str).as_bytes().into(),
+            router,
+            rewrites: rewrites?,
+            routes: routes.collect::<Result<_, _>>()?,
+            options: options?,
+        })
     }
+
+    /// What holds for a route's requests, or for requests that have none.
+    #[must_use]
+    pub fn options(&self, route: Option<usize>) -> &OptionsPlan {
+        route
+            .and_then(|route| self.routes.get(route)?.options.as_ref())
+            .unwrap_or(&self.options)
+    }
+}
+
+fn rules(rewrites: &[crate::model::Rewrite]) -> Result<Rules, KeyError> {
+    Rules::new(rewrites).map_err(|(entry, what)| KeyError {
+        key: "rewrite",
+        entry: Some(entry),
+        what,
+    })
 }
 
 /// Checks the clusters and gives their indices by name.
@@ -275,20 +246,6 @@ fn clusters(config: &ProxyConfig) -> Result<BTreeMap<&str, usize>, PlanError> {
     Ok(clusters)
 }
 
-fn route_error(server: usize, error: &RouteError) -> PlanError {
-    let (RouteError::UnknownUpstream { route, .. }
-    | RouteError::PathRegex { route, .. }
-    | RouteError::HeaderRegex { route, .. }
-    | RouteError::NotAPath { route }) = error;
-    PlanError {
-        place: Place::Route {
-            server,
-            route: *route,
-        },
-        what: error.to_string(),
-    }
-}
-
 /// Whether a byte may be part of a method or a field name (RFC 9110 §5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
@@ -297,7 +254,7 @@ fn is_token(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Balance, PathCondition, Route, Upstream, UpstreamServer};
+    use crate::model::{Balance, PathCondition, Route, SetHeader, Upstream, UpstreamServer};
 
     fn upstream(name: &str) -> Upstream {
         Upstream {
@@ -309,11 +266,7 @@ mod tests {
     }
 
     fn server(listen: &str, host: &str) -> Server {
-        let route = Route {
-            path: PathCondition::Any,
-            headers: Vec::new(),
-            upstream: "web".to_owned(),
-        };
+        let route = Route::to("web", PathCondition::Any);
         Server::new(
             vec![listen.parse().unwrap()],
             vec![host.to_owned()],
@@ -331,7 +284,7 @@ mod tests {
 
     fn set_header(name: &str, value: &str) -> Result<Plan, PlanError> {
         let mut server = server("10.0.0.3:80", "a");
-        server.set_headers.push(SetHeader {
+        server.options.set_headers.push(SetHeader {
             name: name.to_owned(),
             value: value.to_owned(),
         });
@@ -401,9 +354,11 @@ mod tests {
             let error = set_header(name, value).unwrap_err();
             assert_eq!(
                 error.place,
-                Place::SetHeader {
+                Place::Key {
                     server: 0,
-                    header: 0
+                    route: None,
+                    key: "set_headers",
+                    entry: Some(0)
                 },
                 "{name}"
             );

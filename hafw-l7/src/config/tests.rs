@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::model::{Action, PathChange, PathCondition, RewriteEnd};
 
 const LESSON: &str = r#"
 [[upstream]]
@@ -85,13 +86,13 @@ fn the_lessons_file_is_read() {
     let server = &config.servers[0];
     assert_eq!(server.listen.len(), 2);
     assert_eq!(server.hosts, ["www.oldboy.com"]);
-    assert_eq!(server.set_headers.len(), 2);
-    assert_eq!(server.next_upstream.on.len(), 5);
-    assert_eq!(server.next_upstream.tries, 2);
-    assert_eq!(server.next_upstream.timeout, Duration::from_secs(3));
-    assert_eq!(server.timeouts.connect, Duration::from_secs(1));
-    assert_eq!(server.timeouts.read, Duration::from_secs(60));
-    assert_eq!(server.client_max_body_size, 8 << 20);
+    assert_eq!(server.options.set_headers.len(), 2);
+    assert_eq!(server.options.next_upstream.on.len(), 5);
+    assert_eq!(server.options.next_upstream.tries, 2);
+    assert_eq!(server.options.next_upstream.timeout, Duration::from_secs(3));
+    assert_eq!(server.options.timeouts.connect, Duration::from_secs(1));
+    assert_eq!(server.options.timeouts.read, Duration::from_secs(60));
+    assert_eq!(server.options.client_max_body_size, 8 << 20);
     assert_eq!(
         server.routes[0].path,
         PathCondition::Prefix {
@@ -99,7 +100,7 @@ fn the_lessons_file_is_read() {
             r#final: true
         }
     );
-    assert_eq!(server.routes[1].headers.len(), 2);
+    assert_eq!(server.routes[1].conditions.len(), 2);
     assert_eq!(server.routes[2].path, PathCondition::Any);
 }
 
@@ -142,7 +143,7 @@ fn mistakes_are_named_with_their_place() {
         (
             "[[server.route]]\nupstream = \"default\"",
             "[[server.route]]\nupstream = \"defalt\"",
-            "hafw.toml:35:1: route 2: no upstream has the name \"defalt\"",
+            "hafw.toml:36:12: route 2: no upstream has the name \"defalt\"",
         ),
         (
             "X-Forwarded-For = \"$remote_addr\"",
@@ -233,6 +234,31 @@ fn keys_that_are_unknown_or_not_carried_out_are_refused() {
             "only for a path_prefix",
         ),
         (
+            "user_agent =",
+            "strip_prefix = true\nuser_agent =",
+            "strip_prefix: only for a path_prefix",
+        ),
+        (
+            "[[server.route]]\nupstream = \"default\"",
+            "[[server.route]]\npath_exact = \"/x\"",
+            "exactly one of upstream, respond and redirect",
+        ),
+        (
+            "final = true",
+            "final = true\nclient_header_timeout = \"1s\"",
+            "only for a [[server]]",
+        ),
+        (
+            "final = true",
+            "final = true\nsource = [\"10.0.0.1/8\"]",
+            "expected a network",
+        ),
+        (
+            "final = true",
+            "final = true\nrewrite = [{ regex = \"(\", to = \"/\" }]",
+            "bad rewrite regex",
+        ),
+        (
             "hosts = [\"www.oldboy.com\"]\n",
             "",
             "expected hosts, or default",
@@ -249,6 +275,64 @@ fn keys_that_are_unknown_or_not_carried_out_are_refused() {
             "{problems}\nexpected {expected}"
         );
     }
+}
+
+#[test]
+fn every_key_of_a_route_is_read() {
+    let text = r#"
+[[upstream]]
+name = "a"
+server = [{ address = "10.0.0.8:80" }]
+[[server]]
+listen = ["10.0.0.3:80"]
+hosts = ["*.oldboy.com", ".oldboy.org", "www.oldboy.*", '~^www\d+']
+read_timeout = "7s"
+add_headers = { X-A = "1" }
+set_response_headers = { Server = "" }
+add_response_headers = { X-Id = "$request_id" }
+error_page = [{ on = [502, 504], status = 503, body = "later" }]
+rewrite = [{ regex = "^/a", to = "/b", then = "last" }, { regex = "x", to = "y", then = "permanent" }]
+
+[[server.route]]
+path_prefix = "/api"
+strip_prefix = true
+method = ["GET"]
+source = ["10.0.0.0/8", "::1"]
+header = [{ name = "A", value = "b" }, { name = "B", not = true }]
+query = { name = "q" }
+cookie = { name = "c", regex = "^x" }
+rewrite = { regex = "^/c", to = "/d", then = "break" }
+upstream = "a"
+connect_timeout = "2s"
+
+[[server.route]]
+path_exact = "/old"
+redirect = { to = "https://$host/new", status = 308 }
+
+[[server.route]]
+respond = { status = 503, body = "down\n", content_type = "text/html" }
+"#;
+
+    let (config, problems) = read(text);
+
+    assert_eq!(problems, "");
+    let server = &config.servers[0];
+    assert_eq!(server.rewrites.len(), 2);
+    assert_eq!(server.options.error_pages[0].status, 503);
+    let [api, old, rest] = &server.routes[..] else {
+        panic!("three routes");
+    };
+    assert_eq!(api.conditions.len(), 6);
+    assert_eq!(api.path_change, PathChange::Strip);
+    assert_eq!(api.rewrites[0].end, RewriteEnd::Break);
+    let own = api.options.as_ref().unwrap();
+    assert_eq!(own.timeouts.connect, Duration::from_secs(2));
+    assert_eq!(own.timeouts.read, Duration::from_secs(7));
+    assert_eq!(own.add_headers, server.options.add_headers);
+    assert_eq!(old.options, None);
+    let to = "https://$host/new".to_owned();
+    assert_eq!(old.action, Action::Redirect { status: 308, to });
+    assert!(matches!(&rest.action, Action::Respond(respond) if respond.status == 503));
 }
 
 #[test]

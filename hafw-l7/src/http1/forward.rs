@@ -1,25 +1,13 @@
 //! The heads that are sent on: the lines of the head that came, copied in runs of raw bytes, less
 //! what belongs to the other connection, plus what the configuration sets.
 
-use std::{io::Write as _, net::SocketAddr};
-
 use httparse::Header;
 
 use super::{offset, request::RequestHead, response::ResponseHead};
 use crate::{
-    plan::{HeaderPlan, ServerPlan},
-    template::{Values, Variable},
+    plan::{HeaderPlan, OptionsPlan, append_line},
+    template::{Scope, Values, Variable},
 };
-
-/// The ends of a client connection, as headers name them.
-#[derive(Clone, Debug)]
-pub struct Ends {
-    /// The client's address as text.
-    client: Box<[u8]>,
-    client_port: u16,
-    /// The address that the client connected to.
-    local: SocketAddr,
-}
 
 /// What the proxy says about its own connection in an answer.
 #[derive(Clone, Copy, Debug)]
@@ -32,40 +20,43 @@ pub struct AnswerOptions<'a> {
     pub unchunked: bool,
     /// The value of Date for answers that have none.
     pub date: &'a [u8],
+    /// Headers whose lines do not go on.
+    pub removed: &'a [HeaderPlan],
+    /// Lines to add.
+    pub lines: &'a [u8],
 }
 
-/// The most bytes that [`answer`] may add to the head that came.
+/// The most bytes that [`answer`] may add to the head that came, besides the configured lines.
 pub const ANSWER_GROWTH: usize = 128;
 
-impl Ends {
-    #[must_use]
-    pub fn new(client: SocketAddr, local: SocketAddr) -> Self {
-        Self {
-            client: client.ip().to_canonical().to_string().into_bytes().into(),
-            client_port: client.port(),
-            local,
-        }
-    }
-}
-
 /// Appends the request head for the upstream server: the client's lines, except those that belong
-/// to its connection and those that the server block sets or removes. The version is always 1.1.
-pub fn request(head: &RequestHead<'_, '_>, server: &ServerPlan, ends: &Ends, out: &mut Vec<u8>) {
+/// to its connection and those that the options set or remove. The version is always 1.1.
+/// `target` is sent instead of the client's.
+pub fn request(
+    head: &RequestHead<'_, '_>,
+    target: Option<&[u8]>,
+    options: &OptionsPlan,
+    scope: &Scope<'_>,
+    values: &impl Values,
+    out: &mut Vec<u8>,
+) {
+    let changes = &options.request_headers;
     let lines_start = head.headers_start();
-    if head.http11 && !head.target.absolute {
+    if head.http11 && !head.target.absolute && target.is_none() {
         out.extend_from_slice(head.bytes.get(..lines_start).unwrap_or_default());
     } else {
+        let target = target.unwrap_or(head.target.path_and_query);
         out.extend_from_slice(head.method);
         out.push(b' ');
-        if !matches!(head.target.path_and_query.first(), Some(b'/' | b'*')) {
+        if !matches!(target.first(), Some(b'/' | b'*')) {
             out.push(b'/');
         }
-        out.extend_from_slice(head.target.path_and_query);
+        out.extend_from_slice(target);
         out.extend_from_slice(b" HTTP/1.1\r\n");
     }
     let mut host_is_sent = false;
     copy_lines(head.bytes, lines_start, head.headers, out, |index, name| {
-        if head.dropped.contains(index) || is_set(&server.set_headers, name) {
+        if head.dropped.contains(index) || is_set(&changes.set, name) {
             return false;
         }
         if name.eq_ignore_ascii_case("host") {
@@ -73,23 +64,25 @@ pub fn request(head: &RequestHead<'_, '_>, server: &ServerPlan, ends: &Ends, out
         }
         true
     });
-    let values = RequestValues { head, server, ends };
-    for HeaderPlan { name, value } in &server.set_headers {
-        let is_sent = line(out, name, |out| value.render(&values, out));
+    for HeaderPlan { name, value } in changes.set.iter().chain(&changes.add) {
+        let is_sent = append_line(out, name, |out| value.render(scope, values, out));
         host_is_sent |= is_sent && name.eq_ignore_ascii_case(b"host");
     }
     if !host_is_sent {
-        line(out, b"Host", |out| values.append(Variable::HttpHost, out));
+        append_line(out, b"Host", |out| {
+            values.append(&Variable::HttpHost, scope, out);
+        });
     }
     out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the head of a final answer for the client.
 pub fn answer(head: &ResponseHead<'_, '_>, options: AnswerOptions<'_>, out: &mut Vec<u8>) {
-    copy_answer(head, out, options.unchunked);
+    copy_answer(head, out, options.unchunked, options.removed);
     if !head.has_date {
-        line(out, b"Date", |out| out.extend_from_slice(options.date));
+        append_line(out, b"Date", |out| out.extend_from_slice(options.date));
     }
+    out.extend_from_slice(options.lines);
     if options.close {
         out.extend_from_slice(b"Connection: close\r\n");
     } else if options.say_keep_alive {
@@ -100,11 +93,16 @@ pub fn answer(head: &ResponseHead<'_, '_>, options: AnswerOptions<'_>, out: &mut
 
 /// Appends the head of an interim answer (1xx) for the client.
 pub fn interim(head: &ResponseHead<'_, '_>, out: &mut Vec<u8>) {
-    copy_answer(head, out, false);
+    copy_answer(head, out, false, &[]);
     out.extend_from_slice(b"\r\n");
 }
 
-fn copy_answer(head: &ResponseHead<'_, '_>, out: &mut Vec<u8>, unchunked: bool) {
+fn copy_answer(
+    head: &ResponseHead<'_, '_>,
+    out: &mut Vec<u8>,
+    unchunked: bool,
+    removed: &[HeaderPlan],
+) {
     let lines_start = head.headers_start();
     let status_line = head.bytes.get(..lines_start).unwrap_or_default();
     if head.http11 {
@@ -115,7 +113,11 @@ fn copy_answer(head: &ResponseHead<'_, '_>, out: &mut Vec<u8>, unchunked: bool) 
     }
     copy_lines(head.bytes, lines_start, head.headers, out, |index, name| {
         let is_undone = unchunked && name.eq_ignore_ascii_case("transfer-encoding");
-        !head.dropped.contains(index) && !is_undone
+        let is_removed = || {
+            let mut removed = removed.iter();
+            removed.any(|header| header.name.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        !head.dropped.contains(index) && !is_undone && !is_removed()
     });
 }
 
@@ -144,21 +146,6 @@ fn copy_lines(
     out.extend_from_slice(bytes.get(run_start..lines_end).unwrap_or_default());
 }
 
-/// Appends `name: value`, or nothing if the value is empty. Returns whether it was appended.
-fn line(out: &mut Vec<u8>, name: &[u8], value: impl FnOnce(&mut Vec<u8>)) -> bool {
-    let start = out.len();
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    let value_start = out.len();
-    value(out);
-    if out.len() == value_start {
-        out.truncate(start);
-        return false;
-    }
-    out.extend_from_slice(b"\r\n");
-    true
-}
-
 fn is_set(set: &[HeaderPlan], name: &str) -> bool {
     set.iter().any(|header| is_named(&header.name, name))
 }
@@ -175,64 +162,6 @@ fn is_named(ours: &[u8], theirs: &str) -> bool {
             .iter()
             .zip(theirs.bytes())
             .all(|(a, b)| plain(*a) == plain(b))
-}
-
-struct RequestValues<'a, 'b, 'h> {
-    head: &'a RequestHead<'b, 'h>,
-    server: &'a ServerPlan,
-    ends: &'a Ends,
-}
-
-impl RequestValues<'_, '_, '_> {
-    /// Stands in for the host of a request that names none.
-    fn append_server_name(&self, out: &mut Vec<u8>) {
-        if self.server.name.is_empty() {
-            append_text(out, self.ends.local.ip());
-        } else {
-            out.extend_from_slice(&self.server.name);
-        }
-    }
-}
-
-impl Values for RequestValues<'_, '_, '_> {
-    fn append(&self, variable: Variable, out: &mut Vec<u8>) {
-        let Self { head, server, ends } = self;
-        match variable {
-            Variable::Host => match head.host() {
-                Some(host) => out.extend(host.iter().map(u8::to_ascii_lowercase)),
-                None => self.append_server_name(out),
-            },
-            Variable::HttpHost => match head.authority {
-                Some(authority) => out.extend_from_slice(authority),
-                None => self.append_server_name(out),
-            },
-            Variable::RemoteAddr => out.extend_from_slice(&ends.client),
-            Variable::RemotePort => append_text(out, ends.client_port),
-            Variable::ProxyAddXForwardedFor => {
-                for header in head.headers {
-                    if header.name.eq_ignore_ascii_case("x-forwarded-for") {
-                        out.extend_from_slice(header.value);
-                        out.extend_from_slice(b", ");
-                    }
-                }
-                out.extend_from_slice(&ends.client);
-            }
-            Variable::Scheme => out.extend_from_slice(b"http"),
-            Variable::RequestUri => {
-                if head.target.path_and_query.first() != Some(&b'/') && head.target.absolute {
-                    out.push(b'/');
-                }
-                out.extend_from_slice(head.target.path_and_query);
-            }
-            Variable::ServerName => out.extend_from_slice(&server.name),
-            Variable::ServerAddr => append_text(out, ends.local.ip()),
-            Variable::ServerPort => append_text(out, ends.local.port()),
-        }
-    }
-}
-
-fn append_text(out: &mut Vec<u8>, value: impl std::fmt::Display) {
-    write!(out, "{value}").expect("writing to a vector cannot fail");
 }
 
 #[cfg(test)]

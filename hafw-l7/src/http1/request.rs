@@ -354,6 +354,24 @@ impl Fields for RequestHead<'_, '_> {
             .iter()
             .any(|header| header.name.as_bytes().eq_ignore_ascii_case(name) && test(header.value))
     }
+
+    fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) {
+        for header in self.headers {
+            each(header.name.as_bytes(), header.value);
+        }
+    }
+
+    fn method(&self) -> &[u8] {
+        self.method
+    }
+
+    fn path_and_query(&self) -> &[u8] {
+        self.target.path_and_query
+    }
+
+    fn authority(&self) -> Option<&[u8]> {
+        self.authority
+    }
 }
 
 #[cfg(test)]

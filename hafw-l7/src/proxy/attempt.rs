@@ -149,7 +149,9 @@ impl Session {
             match asked {
                 Ok((head, download)) => return self.weigh(head, download, stream, turn, server),
                 Err(Failure::Broken)
-                    if is_kept && is_silent && exchange.server().policy.again_on_stale(request) =>
+                    if is_kept
+                        && is_silent
+                        && exchange.options().policy.again_on_stale(request) =>
                 {
                     self.shared.count(|totals| totals.stale_replaced += 1);
                 }

@@ -23,7 +23,14 @@ use crate::{
 impl Session {
     /// Has a request answered. `Ok` if the client's connection goes on.
     pub(super) async fn exchange(&mut self, exchange: Exchange) -> Result<(), End> {
-        let mut exchange = self.complete_body(exchange).await?;
+        let exchange = match exchange.answers_early() {
+            true => exchange,
+            false => self.complete_body(exchange).await?,
+        };
+        if let Some(own) = &exchange.own {
+            return self.answer_own(own, &exchange).await;
+        }
+        let mut exchange = exchange;
         let mut upload = None;
         if let Some(body) = exchange.body.take() {
             let begun = Upload::begin(
@@ -38,7 +45,7 @@ impl Session {
                 Err(ending) => return self.end(&exchange, ending).await,
             }
         }
-        let policy = exchange.server().policy;
+        let policy = exchange.options().policy;
         let mut turn = self.first_turn(&exchange, &policy);
         let mut status = 502;
         while let Some(server) = turn.advance(self.client, self.shared.timers.now()) {

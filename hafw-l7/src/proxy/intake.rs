@@ -7,6 +7,7 @@ use tracing::debug;
 use super::{
     buffers::{Block, Text},
     generation::Generation,
+    own::{Current, Own},
     pages,
     session::{End, Session, Silence},
 };
@@ -15,8 +16,10 @@ use crate::{
         self, Body, MAX_HEAD, forward,
         request::{self, RequestBody, RequestHead},
     },
-    plan::{Limits, ServerPlan},
-    route::path,
+    plan::{ActionPlan, Limits, OptionsPlan, Resolved, Unrouted},
+    route::{Fields as _, path},
+    template::{Scope, Values},
+    values::RequestValues,
 };
 
 /// The largest request body that is read before a server is asked, and can be sent again.
@@ -26,10 +29,13 @@ const SMALL_BODY: u64 = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(super) generation: Rc<Generation>,
-    /// Index of the virtual server.
+    /// Index of the virtual server, and of its route if there is one.
     server: usize,
+    route: Option<usize>,
     /// Index of the cluster.
     pub(super) cluster: usize,
+    /// What is answered without asking a server.
+    pub(super) own: Option<Own>,
     /// What the upstream server is sent: the head, and a small body in full.
     pub(super) message: Text,
     /// Bytes of a small body that have not come yet.
@@ -51,16 +57,26 @@ pub(super) struct Refusal {
 }
 
 impl Exchange {
-    pub(super) fn server(&self) -> &ServerPlan {
-        self.generation
-            .plan
-            .servers
+    pub(super) fn options(&self) -> &OptionsPlan {
+        let servers = &self.generation.plan.servers;
+        servers
             .get(self.server)
             .expect("a request's server is one of its generation's")
+            .options(self.route)
     }
 
     pub(super) fn limits(&self) -> Limits {
-        self.server().limits
+        self.options().limits
+    }
+
+    /// Whether the client has to send more of the request.
+    pub(super) fn is_unread(&self) -> bool {
+        self.missing > 0 || self.body.is_some()
+    }
+
+    /// Whether the answer is there before the client has to send more.
+    pub(super) fn answers_early(&self) -> bool {
+        self.own.is_some() && (self.body.is_some() || self.expects_continue)
     }
 }
 
@@ -68,12 +84,13 @@ impl Session {
     /// Reads and routes the next request.
     pub(super) async fn next_request(&mut self, is_first: bool) -> Result<Exchange, End> {
         let limits = self.waiting_limits().ok_or(End::Close)?;
+        let last = self.current.take();
         let mut partial: Option<Text> = None;
         if self.block.is_none() {
             self.timer.arm(if is_first {
                 limits.client_header
             } else {
-                limits.keepalive
+                last.map_or(limits, |last| last.options().limits).keepalive
             });
             self.block = Some(self.read_idle().await?);
         }
@@ -161,7 +178,7 @@ impl Session {
 
     /// Parses and routes the request at the start of `bytes` and makes the head to send on.
     /// Returns how many bytes were used; `None` if the head is not complete.
-    fn begin(&self, bytes: &[u8]) -> Result<Option<(Exchange, usize)>, Refusal> {
+    fn begin(&mut self, bytes: &[u8]) -> Result<Option<(Exchange, usize)>, Refusal> {
         let refused = |status| Refusal {
             status,
             is_head: bytes.starts_with(b"HEAD "),
@@ -185,27 +202,46 @@ impl Session {
             .map_err(refused)
     }
 
-    /// Finds a request's server and cluster. An error is a status.
-    fn route(&self, head: &RequestHead<'_, '_>) -> Result<Exchange, u16> {
+    /// Finds a request's server and route, and makes what is sent on or answered. An error is a
+    /// status.
+    fn route(&mut self, head: &RequestHead<'_, '_>) -> Result<Exchange, u16> {
         let generation = self.shared.generation();
         let site = generation.plan.site(self.address).ok_or(421_u16)?;
         let server = site.hosts.find(head.host()).ok_or(421_u16)?;
         let plan = generation.plan.servers.get(server).ok_or(421_u16)?;
+        let current = self.current.insert(Current {
+            generation: Rc::clone(&generation),
+            server,
+            route: None,
+            lines: None,
+        });
         let mut scratch = Vec::new();
         let path = path::normalize(head.target.path(), &mut scratch).map_err(|_| 400_u16)?;
-        let found = plan.router.find(path, head).ok_or(404_u16)?;
+        let values = RequestValues {
+            request: head,
+            server_name: &plan.name,
+            ends: &self.ends,
+            id: self.shared.ids.next(),
+        };
+        let resolved = plan.resolve(path, self.client, head, &values);
+        current.route = match &resolved {
+            Ok(Resolved { route, .. }) => Some(*route),
+            Err(Unrouted::Redirect { route, .. }) => *route,
+            Err(Unrouted::NotFound | Unrouted::Circle) => None,
+        };
+        let options = plan.options(current.route);
         let (missing, body) = match head.body {
-            RequestBody::Length(len) if len > plan.limits.body_size => return Err(413),
+            RequestBody::Length(len) if len > options.limits.body_size => return Err(413),
             RequestBody::Length(len) if len <= SMALL_BODY => (len as usize, None),
             RequestBody::Length(len) => (0, Some(Body::Length(len))),
             RequestBody::Chunked => (0, Some(Body::chunked())),
         };
-        let mut message = self.shared.buffers.text();
-        forward::request(head, plan, &self.ends, &mut message);
-        Ok(Exchange {
+        let mut exchange = Exchange {
             server,
-            cluster: found.upstream,
-            message,
+            route: current.route,
+            cluster: usize::MAX,
+            own: None,
+            message: self.shared.buffers.text(),
             missing,
             body,
             is_head: head.is_head(),
@@ -213,8 +249,59 @@ impl Session {
             keep_alive: head.keep_alive,
             is_idempotent: head.is_idempotent(),
             expects_continue: head.expects_continue,
-            generation,
+            generation: Rc::clone(&generation),
+        };
+        let resolved = match resolved {
+            Ok(resolved) => resolved,
+            Err(Unrouted::NotFound) => return Err(404),
+            Err(Unrouted::Circle) => return Err(500),
+            Err(Unrouted::Redirect { status, to, .. }) => {
+                let scope = Scope {
+                    captures: None,
+                    path,
+                    query: head.query(),
+                };
+                let lines = self.answer_lines(options, &scope, &values);
+                exchange.own = Some(self.redirect(options, status, &to));
+                self.set_answer_lines(lines);
+                return Ok(exchange);
+            }
+        };
+        let route = plan.routes.get(resolved.route).ok_or(404_u16)?;
+        let lines = plan.with_scope(&resolved, path, head, |scope| {
+            if let ActionPlan::Upstream(cluster) = route.action {
+                let target = resolved.target.as_deref();
+                let message = &mut exchange.message;
+                forward::request(head, target, options, scope, &values, message);
+                exchange.cluster = cluster;
+            } else {
+                exchange.own = self.own_answer(options, &route.action, scope, &values);
+            }
+            self.answer_lines(options, scope, &values)
+        });
+        self.set_answer_lines(lines);
+        Ok(exchange)
+    }
+
+    /// Makes the header lines that the answer gets, while the request is known.
+    fn answer_lines(
+        &self,
+        options: &OptionsPlan,
+        scope: &Scope<'_>,
+        values: &impl Values,
+    ) -> Option<Text> {
+        let changes = &options.response_headers;
+        (!changes.is_empty()).then(|| {
+            let mut lines = self.shared.buffers.text();
+            changes.render(scope, values, &mut lines);
+            lines
         })
+    }
+
+    fn set_answer_lines(&mut self, lines: Option<Text>) {
+        if let Some(current) = &mut self.current {
+            current.lines = lines;
+        }
     }
 
     /// Moves what came of a small body into the message. What follows stays here.

@@ -3,7 +3,7 @@
 
 use tracing::debug;
 
-use super::{attempt::Pending, buffers::Text, generation::Turn, session::Session};
+use super::{attempt::Pending, buffers::Text, generation::Turn, own, session::Session};
 use crate::{
     counters::class,
     http1::{
@@ -70,6 +70,8 @@ impl Session {
                     say_keep_alive: !end.close && !exchange.http11,
                     unchunked: end.unchunked,
                     date,
+                    removed: &exchange.options().response_headers.set,
+                    lines: own::lines(self.current.as_ref()),
                 };
                 forward::answer(&head, options, &mut end.head);
             });
@@ -114,7 +116,7 @@ impl Session {
                 .is_some_and(|upload| upload.has_begun),
         };
         let now = self.shared.timers.now();
-        let policy = pending.exchange.server().policy;
+        let policy = pending.exchange.options().policy;
         let again = policy.again(&turn.attempts, condition, request, now);
         (again && turn.has_another(now)).then_some(condition)
     }

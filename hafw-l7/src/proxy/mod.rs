@@ -13,8 +13,10 @@ mod buffers;
 mod duplex;
 mod exchange;
 mod generation;
+mod ids;
 mod intake;
 mod judge;
+mod own;
 mod pages;
 mod session;
 mod timers;
@@ -28,6 +30,7 @@ use std::{
 
 use buffers::Buffers;
 use generation::Generation;
+use ids::Ids;
 use timers::Timers;
 use tokio::sync::Notify;
 
@@ -45,6 +48,7 @@ pub(crate) struct Shared {
     /// Told when the last connection has closed.
     emptied: Notify,
     date: RefCell<Date>,
+    ids: Ids,
 }
 
 /// The value of Date, made once per second.
@@ -64,6 +68,7 @@ impl Shared {
             stopping: Cell::new(false),
             emptied: Notify::new(),
             date: RefCell::default(),
+            ids: Ids::new(),
         })
     }
 

@@ -11,11 +11,11 @@ use std::{
 
 use tokio::{io::AsyncWrite as _, net::TcpStream};
 
-use super::{Shared, buffers::Block, duplex::poll_fill, intake::Refusal, pages, timers::Timer};
-use crate::{counters::class, http1::forward::Ends, plan::Limits, retry::Millis};
+use super::{Shared, buffers::Block, duplex::poll_fill, own::Current, timers::Timer};
+use crate::{plan::Limits, retry::Millis, values::Ends};
 
 /// How long a client may take to read the last answer and close.
-const LINGER: Millis = 5000;
+pub(super) const LINGER: Millis = 5000;
 /// The most bytes that are read from a client after the last answer.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
@@ -31,6 +31,8 @@ pub(crate) struct Session {
     pub(super) timer: Timer,
     /// Bytes that were read and not used yet.
     pub(super) block: Option<Block>,
+    /// The request that was read last, once its server is known.
+    pub(super) current: Option<Current>,
 }
 
 /// How a connection ends.
@@ -68,6 +70,7 @@ pub(crate) async fn serve(
         ends: Ends::new(client, local),
         timer: shared.timers.timer(waker),
         block: None,
+        current: None,
         shared: Rc::clone(&shared),
     };
     match session.serve_requests().await {
@@ -112,37 +115,7 @@ impl Session {
             .plan
             .servers
             .get(site.first)
-            .map(|server| server.limits)
-    }
-
-    /// Gives an answer of the proxy's own.
-    pub(super) async fn answer(
-        &mut self,
-        status: u16,
-        close: bool,
-        is_head: bool,
-    ) -> Result<(), End> {
-        let mut text = self.shared.buffers.text();
-        self.shared
-            .with_date(|date| pages::page(status, close, is_head, date, &mut text));
-        self.shared.count(|totals| {
-            if let Some(count) = totals.answers.get_mut(class(status)) {
-                *count += 1;
-            }
-            match class(status) {
-                3 => totals.refused += 1,
-                _ => totals.failed += 1,
-            }
-            totals.misdirected += u64::from(status == 421);
-        });
-        let limit = self.waiting_limits().map_or(LINGER, |limits| limits.send);
-        self.send(&text, limit).await
-    }
-
-    pub(super) async fn refuse(&mut self, refusal: Refusal) -> End {
-        self.shared.count(|totals| totals.requests += 1);
-        let sent = self.answer(refusal.status, true, refusal.is_head).await;
-        sent.err().unwrap_or(End::Linger)
+            .map(|server| server.options(None).limits)
     }
 
     /// Sends bytes to the client.

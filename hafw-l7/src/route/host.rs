@@ -1,10 +1,24 @@
-//! Which virtual server of a listening address a host name belongs to.
+//! Which virtual server of a listening address a host name belongs to, in nginx's order: the name
+//! itself, the longest wildcard at its front, the longest at its end, the first regular expression,
+//! the default.
+
+use std::cmp::Reverse;
+
+use regex::bytes::Regex;
+
+use super::compile;
 
 /// The names served on one address.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Hosts {
     /// Lower-case names with their server's index, sorted by name.
     names: Vec<(Box<[u8]>, usize)>,
+    /// What follows the `*` of `*.name`, longest first.
+    endings: Vec<(Box<[u8]>, usize)>,
+    /// What comes before the `*` of `name.*`, longest first.
+    beginnings: Vec<(Box<[u8]>, usize)>,
+    /// In the order of the file.
+    regexes: Vec<(Regex, usize)>,
     default: Option<usize>,
 }
 
@@ -15,21 +29,83 @@ pub struct Conflict {
     pub first: usize,
 }
 
+/// One name of a server, as the file has it.
+#[derive(Clone, Debug)]
+pub enum Name {
+    /// `www.oldboy.com`
+    Exact(Box<[u8]>),
+    /// `*.oldboy.com`, without the asterisk.
+    Ending(Box<[u8]>),
+    /// `.oldboy.com`: the name and all below it.
+    Tree(Box<[u8]>),
+    /// `www.oldboy.*`, without the asterisk.
+    Beginning(Box<[u8]>),
+    /// `~^www[0-9]+`, which sees the name in lower case.
+    Regex(Regex),
+}
+
+impl Name {
+    /// Understands a name, or says what is wrong with it.
+    pub fn new(text: &str) -> Result<Self, String> {
+        if let Some(regex) = text.strip_prefix('~') {
+            // The name that is matched is in lower case.
+            return compile(&format!("(?i){regex}")).map(Self::Regex);
+        }
+        let is_name = |name: &str| {
+            let (host, port) = split_port(name.as_bytes());
+            !host.is_empty() && port.is_none() && !name.contains('*') && is_valid_authority(host)
+        };
+        let lower = |name: &str| {
+            plain(name.as_bytes())
+                .to_ascii_lowercase()
+                .into_boxed_slice()
+        };
+        if let Some(rest) = text.strip_prefix("*.") {
+            let ending = [b".", &*lower(rest)].concat();
+            is_name(rest).then(|| Self::Ending(ending.into()))
+        } else if let Some(rest) = text.strip_prefix('.') {
+            is_name(rest).then(|| Self::Tree(lower(rest)))
+        } else if let Some(rest) = text.strip_suffix(".*") {
+            let beginning = format!("{}.", rest.to_ascii_lowercase());
+            is_name(rest).then(|| Self::Beginning(beginning.into_bytes().into()))
+        } else {
+            is_name(text).then(|| Self::Exact(lower(text)))
+        }
+        .ok_or_else(|| format!("\"{text}\" is not a host name without port"))
+    }
+}
+
 impl Hosts {
-    /// Adds a name without port.
+    /// Adds a name.
     ///
     /// # Errors
     ///
     /// [`Conflict`] if another server has the name already.
-    pub fn add(&mut self, name: &str, server: usize) -> Result<(), Conflict> {
-        let name = plain(name.as_bytes()).to_ascii_lowercase();
-        match self.position(&name) {
+    pub fn add(&mut self, name: &Name, server: usize) -> Result<(), Conflict> {
+        match name {
+            Name::Exact(name) => self.add_exact(name, server),
+            Name::Ending(ending) => add_longest(&mut self.endings, ending, server),
+            Name::Tree(name) => {
+                self.add_exact(name, server)?;
+                let ending = [b".", &**name].concat();
+                add_longest(&mut self.endings, &ending, server)
+            }
+            Name::Beginning(beginning) => add_longest(&mut self.beginnings, beginning, server),
+            Name::Regex(regex) => {
+                self.regexes.push((regex.clone(), server));
+                Ok(())
+            }
+        }
+    }
+
+    fn add_exact(&mut self, name: &[u8], server: usize) -> Result<(), Conflict> {
+        match self.position(name) {
             Ok(at) => match self.names.get(at) {
                 Some((_, first)) if *first != server => Err(Conflict { first: *first }),
                 _ => Ok(()),
             },
             Err(at) => {
-                self.names.insert(at, (name.into_boxed_slice(), server));
+                self.names.insert(at, (name.into(), server));
                 Ok(())
             }
         }
@@ -53,11 +129,36 @@ impl Hosts {
     /// The server for a host name without port, or for a request that names no host.
     #[must_use]
     pub fn find(&self, host: Option<&[u8]>) -> Option<usize> {
-        host.and_then(|host| {
-            let at = self.position(plain(host)).ok()?;
-            self.names.get(at).map(|(_, server)| *server)
+        host.map(plain)
+            .and_then(|host| self.find_exact(host).or_else(|| self.find_pattern(host)))
+            .or(self.default)
+    }
+
+    fn find_exact(&self, host: &[u8]) -> Option<usize> {
+        let at = self.position(host).ok()?;
+        self.names.get(at).map(|(_, server)| *server)
+    }
+
+    fn find_pattern(&self, host: &[u8]) -> Option<usize> {
+        let ends = |ending: &[u8]| {
+            let at = host.len().checked_sub(ending.len()).filter(|at| *at > 0);
+            at.and_then(|at| host.get(at..))
+                .is_some_and(|end| end.eq_ignore_ascii_case(ending))
+        };
+        let begins = |beginning: &[u8]| {
+            host.len() > beginning.len()
+                && host
+                    .get(..beginning.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(beginning))
+        };
+        let found = self.endings.iter().find(|(ending, _)| ends(ending));
+        let found = found.or_else(|| self.beginnings.iter().find(|(start, _)| begins(start)));
+        found.map(|(_, server)| *server).or_else(|| {
+            let mut regexes = self.regexes.iter();
+            regexes
+                .find(|(regex, _)| regex.is_match(host))
+                .map(|(_, server)| *server)
         })
-        .or(self.default)
     }
 
     fn position(&self, name: &[u8]) -> Result<usize, usize> {
@@ -67,6 +168,22 @@ impl Hosts {
                 .copied()
                 .cmp(name.iter().map(u8::to_ascii_lowercase))
         })
+    }
+}
+
+fn add_longest(
+    known: &mut Vec<(Box<[u8]>, usize)>,
+    pattern: &[u8],
+    server: usize,
+) -> Result<(), Conflict> {
+    match known.iter().find(|(other, _)| **other == *pattern) {
+        Some((_, first)) if *first != server => Err(Conflict { first: *first }),
+        Some(_) => Ok(()),
+        None => {
+            known.push((pattern.into(), server));
+            known.sort_by_key(|(pattern, _)| Reverse(pattern.len()));
+            Ok(())
+        }
     }
 }
 
@@ -123,8 +240,8 @@ mod tests {
     #[test]
     fn names_are_found_without_regard_to_case_and_final_dot() {
         let mut hosts = Hosts::default();
-        hosts.add("www.oldboy.com", 0).unwrap();
-        hosts.add("BBS.oldboy.com", 1).unwrap();
+        hosts.add(&Name::new("www.oldboy.com").unwrap(), 0).unwrap();
+        hosts.add(&Name::new("BBS.oldboy.com").unwrap(), 1).unwrap();
 
         assert_eq!(hosts.find(Some(b"www.oldboy.com")), Some(0));
         assert_eq!(hosts.find(Some(b"WWW.OldBoy.COM.")), Some(0));
@@ -136,7 +253,7 @@ mod tests {
     #[test]
     fn the_default_takes_what_nobody_has() {
         let mut hosts = Hosts::default();
-        hosts.add("www.oldboy.com", 0).unwrap();
+        hosts.add(&Name::new("www.oldboy.com").unwrap(), 0).unwrap();
         hosts.set_default(2).unwrap();
 
         assert_eq!(hosts.find(Some(b"www.oldboy.com")), Some(0));
@@ -147,12 +264,61 @@ mod tests {
     #[test]
     fn a_name_has_one_server() {
         let mut hosts = Hosts::default();
-        hosts.add("www.oldboy.com", 0).unwrap();
+        hosts.add(&Name::new("www.oldboy.com").unwrap(), 0).unwrap();
 
-        assert_eq!(hosts.add("www.oldboy.com", 0), Ok(()));
-        assert_eq!(hosts.add("WWW.oldboy.com", 1), Err(Conflict { first: 0 }));
+        assert_eq!(hosts.add(&Name::new("www.oldboy.com").unwrap(), 0), Ok(()));
+        assert_eq!(
+            hosts.add(&Name::new("WWW.oldboy.com").unwrap(), 1),
+            Err(Conflict { first: 0 })
+        );
         hosts.set_default(0).unwrap();
         assert_eq!(hosts.set_default(1), Err(Conflict { first: 0 }));
+    }
+
+    #[test]
+    fn patterns_are_asked_in_nginxs_order() {
+        let mut hosts = Hosts::default();
+        for (server, name) in [
+            "~^shop[0-9]+[.]",
+            "*.oldboy.com",
+            "*.www.oldboy.com",
+            "shop1.oldboy.*",
+            ".example.org",
+            "~.*",
+            "shop.*",
+        ]
+        .iter()
+        .enumerate()
+        {
+            hosts.add(&Name::new(name).unwrap(), server).unwrap();
+        }
+
+        for (host, server) in [
+            ("a.oldboy.com", 1),
+            ("a.b.OLDBOY.com", 1),
+            ("a.www.oldboy.com", 2),
+            ("www.oldboy.com", 1),
+            ("shop1.oldboy.com", 1),
+            ("shop1.oldboy.net", 3),
+            ("shop2.oldboy.net", 0),
+            ("SHOP3.net", 0),
+            ("shop.net", 6),
+            ("example.org", 4),
+            ("a.example.org", 4),
+            ("notexample.org", 5),
+            ("oldboy.com", 5),
+        ] {
+            assert_eq!(hosts.find(Some(host.as_bytes())), Some(server), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for bad in [
+            "", "a:80", "a b", "a/b", "*", "*.", ".", ".*", "a.*.b", "*a.b", "~(",
+        ] {
+            assert!(Name::new(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -3,16 +3,16 @@
 //! Exact paths come first; then the longest prefix if it is final; then regexes in the order of
 //! the file; then the longest prefix. A route without a path condition is a prefix of length 0, and
 //! so is the prefix `/`, which every path has. Routes that are equal in this are asked in the order
-//! of the number of their header conditions, most first, then of the file. A route counts only if
-//! all of its conditions hold: a longer prefix whose header condition fails does not shadow a
+//! of the number of their other conditions, most first, then of the file. A route counts only if
+//! all of its conditions hold: a longer prefix whose other conditions fail does not shadow a
 //! shorter one.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, net::IpAddr};
 
 use regex::bytes::Regex;
 
-use super::Fields;
-use crate::model::{HeaderCondition, PathCondition, Route};
+use super::{Fields, compile, condition::Condition};
+use crate::model::{PathCondition, Route};
 
 /// The routes of one server, compiled.
 #[derive(Clone, Debug)]
@@ -25,32 +25,12 @@ pub struct Router {
     prefixes: Vec<(Prefix, Rule)>,
 }
 
-/// The route that a request takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Its index among the server's routes.
-    pub route: usize,
-    /// The index of its cluster.
-    pub upstream: usize,
-}
-
 /// A route that cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RouteError {
-    #[error("route {route}: no upstream has the name \"{name}\"")]
-    UnknownUpstream { route: usize, name: String },
-    #[error("route {route}: bad path regex: {why}")]
-    PathRegex { route: usize, why: String },
-    #[error("route {route}: bad regex for header {header}: {why}")]
-    HeaderRegex {
-        route: usize,
-        /// Index among the route's header conditions.
-        condition: usize,
-        header: String,
-        why: String,
-    },
-    #[error("route {route}: a path begins with \"/\"")]
-    NotAPath { route: usize },
+#[error("route {route}: {what}")]
+pub struct RouteError {
+    pub route: usize,
+    pub what: String,
 }
 
 #[derive(Clone, Debug)]
@@ -63,55 +43,26 @@ struct Prefix {
 #[derive(Clone, Debug)]
 struct Rule {
     conditions: Vec<Condition>,
-    found: Found,
-}
-
-#[derive(Clone, Debug)]
-struct Condition {
-    name: Box<[u8]>,
-    regex: Regex,
+    /// Its index among the server's routes.
+    route: usize,
 }
 
 impl Router {
-    /// Compiles routes; `upstream` gives the index of a cluster by its name.
+    /// Compiles routes.
     ///
     /// # Errors
     ///
     /// [`RouteError`] names the first route that is wrong.
-    pub fn new(
-        routes: &[Route],
-        upstream: impl Fn(&str) -> Option<usize>,
-    ) -> Result<Self, RouteError> {
+    pub fn new(routes: &[Route]) -> Result<Self, RouteError> {
         let mut router = Self {
             exact: Vec::new(),
             regexes: Vec::new(),
             prefixes: Vec::new(),
         };
         for (index, route) in routes.iter().enumerate() {
-            let rule = Rule::new(index, route, &upstream)?;
-            match &route.path {
-                PathCondition::Exact(path) => router.exact.push((a_path(index, path)?, rule)),
-                PathCondition::Regex(regex) => {
-                    let compiled = compile(regex)
-                        .map_err(|why| RouteError::PathRegex { route: index, why })?;
-                    router.regexes.push((compiled, rule));
-                }
-                PathCondition::Prefix { prefix, r#final } => {
-                    let path = match prefix.as_str() {
-                        "/" => Box::default(),
-                        other => a_path(index, other)?,
-                    };
-                    let r#final = *r#final;
-                    router.prefixes.push((Prefix { path, r#final }, rule));
-                }
-                PathCondition::Any => {
-                    let prefix = Prefix {
-                        path: Box::default(),
-                        r#final: false,
-                    };
-                    router.prefixes.push((prefix, rule));
-                }
-            }
+            router
+                .add(index, route)
+                .map_err(|what| RouteError { route: index, what })?;
         }
         // Both sorts are stable: what is equal stays in the order of the file.
         router
@@ -123,28 +74,60 @@ impl Router {
         Ok(router)
     }
 
-    /// The route for a [normalised](super::path::normalize) path and its request's fields.
+    fn add(&mut self, index: usize, route: &Route) -> Result<(), String> {
+        let conditions = route.conditions.iter().map(Condition::new);
+        let rule = Rule {
+            conditions: conditions.collect::<Result<_, _>>()?,
+            route: index,
+        };
+        match &route.path {
+            PathCondition::Exact(path) => self.exact.push((a_path(path)?, rule)),
+            PathCondition::Regex(regex) => {
+                let compiled = compile(regex).map_err(|why| format!("bad path regex: {why}"))?;
+                self.regexes.push((compiled, rule));
+            }
+            PathCondition::Prefix { prefix, r#final } => {
+                let path = match prefix.as_str() {
+                    "/" => Box::default(),
+                    other => a_path(other)?,
+                };
+                let r#final = *r#final;
+                self.prefixes.push((Prefix { path, r#final }, rule));
+            }
+            PathCondition::Any => {
+                let prefix = Prefix {
+                    path: Box::default(),
+                    r#final: false,
+                };
+                self.prefixes.push((prefix, rule));
+            }
+        }
+        Ok(())
+    }
+
+    /// The index of the route for a [normalised](super::path::normalize) path, a client's address
+    /// and its request.
     #[must_use]
-    pub fn find(&self, path: &[u8], fields: &impl Fields) -> Option<Found> {
-        if let Some(found) = self.find_exact(path, fields) {
+    pub fn find(&self, path: &[u8], client: IpAddr, request: &impl Fields) -> Option<usize> {
+        if let Some(found) = self.find_exact(path, client, request) {
             return Some(found);
         }
         let longest = self
             .prefixes
             .iter()
-            .find(|(prefix, rule)| path.starts_with(&prefix.path) && rule.holds(fields));
+            .find(|(prefix, rule)| path.starts_with(&prefix.path) && rule.holds(client, request));
         if let Some((Prefix { r#final: true, .. }, rule)) = longest {
-            return Some(rule.found);
+            return Some(rule.route);
         }
         self.regexes
             .iter()
-            .find(|(regex, rule)| regex.is_match(path) && rule.holds(fields))
+            .find(|(regex, rule)| regex.is_match(path) && rule.holds(client, request))
             .map(|(_, rule)| rule)
             .or(longest.map(|(_, rule)| rule))
-            .map(|rule| rule.found)
+            .map(|rule| rule.route)
     }
 
-    fn find_exact(&self, path: &[u8], fields: &impl Fields) -> Option<Found> {
+    fn find_exact(&self, path: &[u8], client: IpAddr, request: &impl Fields) -> Option<usize> {
         if self.exact.is_empty() {
             return None;
         }
@@ -153,76 +136,30 @@ impl Router {
             .iter()
             .skip(from)
             .take_while(|(known, _)| **known == *path)
-            .find(|(_, rule)| rule.holds(fields))
-            .map(|(_, rule)| rule.found)
+            .find(|(_, rule)| rule.holds(client, request))
+            .map(|(_, rule)| rule.route)
     }
 }
 
 impl Rule {
-    fn new(
-        index: usize,
-        route: &Route,
-        upstream: impl Fn(&str) -> Option<usize>,
-    ) -> Result<Self, RouteError> {
-        let cluster = upstream(&route.upstream).ok_or_else(|| RouteError::UnknownUpstream {
-            route: index,
-            name: route.upstream.clone(),
-        })?;
-        let conditions = route.headers.iter().enumerate();
-        Ok(Self {
-            conditions: conditions
-                .map(|(condition, header)| Condition::new(index, condition, header))
-                .collect::<Result<_, _>>()?,
-            found: Found {
-                route: index,
-                upstream: cluster,
-            },
-        })
-    }
-
     /// Smaller ranks are asked first.
     fn rank(&self) -> Reverse<usize> {
         Reverse(self.conditions.len())
     }
 
-    fn holds(&self, fields: &impl Fields) -> bool {
+    fn holds(&self, client: IpAddr, request: &impl Fields) -> bool {
         self.conditions
             .iter()
-            .all(|Condition { name, regex }| fields.any(name, |value| regex.is_match(value)))
+            .all(|condition| condition.holds(client, request))
     }
 }
 
-impl Condition {
-    fn new(route: usize, condition: usize, header: &HeaderCondition) -> Result<Self, RouteError> {
-        let regex = compile(&header.regex).map_err(|why| RouteError::HeaderRegex {
-            route,
-            condition,
-            header: header.name.clone(),
-            why,
-        })?;
-        Ok(Self {
-            name: header.name.as_bytes().into(),
-            regex,
-        })
-    }
-}
-
-fn a_path(route: usize, path: &str) -> Result<Box<[u8]>, RouteError> {
+fn a_path(path: &str) -> Result<Box<[u8]>, String> {
     if path.starts_with('/') {
         Ok(path.as_bytes().into())
     } else {
-        Err(RouteError::NotAPath { route })
+        Err("a path begins with \"/\"".to_owned())
     }
-}
-
-fn compile(pattern: &str) -> Result<Regex, String> {
-    Regex::new(pattern).map_err(|error| {
-        let text = error.to_string();
-        // The last line says what is wrong, those before it draw where.
-        let last = text.lines().next_back().unwrap_or_default();
-        let why = last.strip_prefix("error: ").unwrap_or(last);
-        format!("\"{pattern}\": {why}")
-    })
 }
 
 #[cfg(test)]

@@ -224,3 +224,211 @@ workers = 1
     let counters = &proxy.status().upstreams[0].servers;
     assert_eq!((counters[0].attempts, counters[1].attempts), (4, 2));
 }
+
+#[test]
+fn a_prefix_is_stripped_or_replaced_on_the_decoded_path() {
+    let web = Upstream::answering(answer(200, ""));
+    let proxy = Proxy::start(
+        &[("web", &[web.address])],
+        r#"
+[[server.route]]
+path_prefix = "/api/"
+strip_prefix = true
+upstream = "web"
+[[server.route]]
+path_prefix = "/old/"
+replace_prefix = "/new/"
+upstream = "web"
+[[server.route]]
+path_regex = "^/f/(.*)[.]php$"
+rewrite = { regex = "^/f/(.*)[.]php$", to = "/php?file=$1", then = "break" }
+upstream = "web"
+"#,
+    );
+
+    for (path, sent) in [
+        ("/api/a%20b?q=%20", "/a%20b?q=%20"),
+        ("/%61pi//x/../y", "/y"),
+        ("/old/%E4%B8%AD", "/new/%E4%B8%AD"),
+        ("/f/a%26b.php?x=1", "/php?file=a%26b&x=1"),
+    ] {
+        assert_eq!(proxy.get(path).status, 200, "{path}");
+        let last = web.seen().pop().unwrap();
+        assert_eq!(last.line(), format!("GET {sent} HTTP/1.1"), "{path}");
+    }
+}
+
+#[test]
+fn rules_send_requests_round_to_another_route_but_not_for_ever() {
+    let web = Upstream::answering(answer(200, "web"));
+    let other = Upstream::answering(answer(200, "other"));
+    let proxy = Proxy::start(
+        &[("web", &[web.address]), ("other", &[other.address])],
+        r#"
+rewrite = [{ regex = "^/moved/(.*)", to = "/other/$1" }]
+[[server.route]]
+path_prefix = "/a"
+rewrite = { regex = "^/a(.*)", to = "/other$1", then = "last" }
+upstream = "web"
+[[server.route]]
+path_prefix = "/circle"
+rewrite = { regex = "^", to = "/circle", then = "last" }
+upstream = "web"
+[[server.route]]
+path_prefix = "/other"
+upstream = "other"
+"#,
+    );
+
+    assert_eq!(proxy.get("/a/x").text(), "other");
+    assert_eq!(proxy.get("/moved/y").text(), "other");
+    assert_eq!(other.seen()[1].line(), "GET /other/y HTTP/1.1");
+    assert_eq!(proxy.get("/circle").status, 500);
+}
+
+#[test]
+fn a_route_can_answer_by_itself() {
+    let proxy = Proxy::start(
+        &[],
+        r#"
+add_response_headers = { X-Request-Id = "$request_id" }
+error_page = [{ on = [404], status = 410, body = "<p>gone</p>" }]
+[[server.route]]
+path_prefix = "/down"
+respond = { status = 503, body = "$host is down\n" }
+set_response_headers = { Content-Type = "text/html", Retry-After = "60" }
+[[server.route]]
+path_regex = "(?s)^/old/(.*)$"
+redirect = { to = "https://$host/new/$1$is_args$args", status = 301 }
+"#,
+    );
+    let mut client = proxy.client();
+
+    client.send("POST /down HTTP/1.1\r\nHost: WWW.oldboy.com\r\nContent-Length: 4\r\n\r\nbody");
+    let down = client.response();
+    assert_eq!(
+        (down.status, down.text()),
+        (503, "www.oldboy.com is down\n")
+    );
+    assert_eq!(down.header("content-type"), Some("text/html"));
+    assert_eq!(down.header("retry-after"), Some("60"));
+    assert_eq!(
+        down.header("x-request-id"),
+        None,
+        "the route has headers of its own"
+    );
+
+    client.get(HOST, "/old/a%0d%0aX:%20y?q");
+    let moved = client.response();
+    assert_eq!(moved.status, 301);
+    assert_eq!(
+        moved.header("location"),
+        Some("https://www.oldboy.com/new/a%0D%0AX: y?q")
+    );
+    assert_eq!(moved.header("x-request-id").map(str::len), Some(32));
+
+    client.get(HOST, "/nothing");
+    let gone = client.response();
+    assert_eq!((gone.status, gone.text()), (410, "<p>gone</p>"));
+    assert_eq!(gone.header("content-type"), Some("text/html"));
+
+    client.send(
+        "POST /down HTTP/1.1\r\nHost: www.oldboy.com\r\nContent-Length: 4\r\n\
+         Expect: 100-continue\r\n\r\n",
+    );
+    let early = client.response();
+    assert_eq!(
+        early.status, 503,
+        "nobody asks for a body that nobody reads"
+    );
+    assert_eq!(early.header("connection"), Some("close"));
+}
+
+#[test]
+fn a_route_has_limits_and_headers_of_its_own() {
+    let web = Upstream::answering(
+        "HTTP/1.1 200 OK\r\nServer: secret\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n",
+    );
+    let proxy = Proxy::start(
+        &[("web", &[web.address])],
+        r#"
+client_max_body_size = 3
+set_headers = { X-From = "server", Host = "$host" }
+set_response_headers = { Server = "" }
+[[server.route]]
+path_prefix = "/big"
+client_max_body_size = "1MiB"
+set_headers = { X-From = "route" }
+add_headers = { X-Seen = "$remote_addr" }
+add_response_headers = { Set-Cookie = "c=d" }
+upstream = "web"
+[[server.route]]
+upstream = "web"
+"#,
+    );
+    let post = |path: &str| {
+        proxy.ask(format!(
+            "POST {path} HTTP/1.1\r\nHost: {HOST}\r\nX-Seen: before\r\nContent-Length: 4\r\n\r\nbody"
+        ))
+    };
+
+    assert_eq!(post("/small").status, 413);
+    let answer = post("/big");
+
+    assert_eq!(answer.status, 200);
+    assert!(!answer.head.contains("secret"), "{}", answer.head);
+    assert_eq!(answer.head.matches("Set-Cookie: ").count(), 2);
+    let seen = &web.seen()[0];
+    assert_eq!(seen.header("x-from"), Some("route"));
+    assert_eq!(seen.head.to_lowercase().matches("x-seen: ").count(), 2);
+}
+
+#[test]
+fn names_have_wildcards_and_conditions_have_kinds() {
+    let [tree, tagged, local] =
+        ["tree", "tagged", "local"].map(|name| Upstream::answering(answer(200, name)));
+    let proxy = Proxy::start_with(|address| {
+        let upstream = |name: &str, web: &Upstream| {
+            let address = web.address;
+            format!("[[upstream]]\nname = \"{name}\"\nserver = [{{ address = \"{address}\" }}]\n")
+        };
+        [
+            upstream("tree", &tree),
+            upstream("tagged", &tagged),
+            upstream("local", &local),
+            format!(
+                r#"[[server]]
+listen = ["{address}"]
+hosts = ["*.oldboy.com"]
+[[server.route]]
+header = [{{ name = "X-Tag", value = "a" }}, {{ name = "X-Not", not = true }}]
+upstream = "tagged"
+[[server.route]]
+source = ["127.0.0.0/8"]
+method = ["DELETE"]
+upstream = "local"
+[[server.route]]
+upstream = "tree"
+[proxy]
+workers = 1
+"#
+            ),
+        ]
+        .concat()
+    });
+    let ask = |line: &str, more: &str| {
+        let request = format!("{line} HTTP/1.1\r\nHost: a.b.oldboy.com\r\n{more}\r\n");
+        proxy.ask(request).text().to_owned()
+    };
+
+    assert_eq!(ask("GET /", ""), "tree");
+    assert_eq!(ask("GET /", "X-Tag: a\r\n"), "tagged");
+    assert_eq!(ask("GET /", "X-Tag: a\r\nX-Not: 1\r\n"), "tree");
+    assert_eq!(ask("DELETE /", ""), "local");
+    assert_eq!(
+        proxy
+            .ask("GET / HTTP/1.1\r\nHost: oldboy.com\r\n\r\n")
+            .status,
+        421
+    );
+}

@@ -31,11 +31,7 @@ impl Node {
     }
 
     fn config(&self, web: &Upstream, workers: u16) -> ProxyConfig {
-        let route = Route {
-            path: PathCondition::Any,
-            headers: Vec::new(),
-            upstream: "web".to_owned(),
-        };
+        let route = Route::to("web", PathCondition::Any);
         let mut server = Server::new(vec![self.address], Vec::new(), vec![route]);
         server.default = true;
         ProxyConfig {
@@ -189,7 +185,7 @@ async fn another_configuration_is_put_into_force_at_once() {
     assert_eq!(pid(&control).await, before);
 
     let mut bad = node.config(&new, 1);
-    bad.servers[0].routes[0].upstream = "nowhere".to_owned();
+    bad.servers[0].routes[0] = Route::to("nowhere", PathCondition::Any);
     let error = handle.reload(bad).await.unwrap_err();
     assert!(error.to_string().contains("nowhere"), "{error}");
     assert_eq!(node.get(), "new");

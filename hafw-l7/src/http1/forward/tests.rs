@@ -4,19 +4,17 @@ use crate::{
     model::{
         Balance, PathCondition, ProxyConfig, Route, Server, SetHeader, Upstream, UpstreamServer,
     },
-    plan::Plan,
+    plan::{Plan, ServerPlan},
+    route::Fields as _,
+    values::{Ends, RequestValues},
 };
 
 fn server(set_headers: &[(&str, &str)]) -> ServerPlan {
-    let route = Route {
-        path: PathCondition::Any,
-        headers: Vec::new(),
-        upstream: "web".to_owned(),
-    };
+    let route = Route::to("web", PathCondition::Any);
     let listen = "10.0.0.3:80".parse().unwrap();
     let mut server = Server::new(vec![listen], vec!["www.oldboy.com".to_owned()], vec![route]);
     let headers = set_headers.iter();
-    server.set_headers = headers
+    server.options.set_headers = headers
         .map(|(name, value)| SetHeader {
             name: (*name).to_owned(),
             value: (*value).to_owned(),
@@ -46,8 +44,19 @@ fn sent_by(plan: &ServerPlan, head: &str) -> String {
     );
     let mut slots = slots();
     let head = req::parse(head.as_bytes(), &mut slots).unwrap().unwrap();
+    let values = RequestValues {
+        request: &head,
+        server_name: &plan.name,
+        ends: &ends,
+        id: 0xabc,
+    };
+    let scope = Scope {
+        captures: None,
+        path: head.target.path(),
+        query: head.query(),
+    };
     let mut out = Vec::new();
-    request(&head, plan, &ends, &mut out);
+    request(&head, None, plan.options(None), &scope, &values, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -67,6 +76,8 @@ const PLAIN: AnswerOptions<'_> = AnswerOptions {
     say_keep_alive: false,
     unchunked: false,
     date: b"Thu, 01 Jan 1970 00:00:00 GMT",
+    removed: &[],
+    lines: b"",
 };
 
 #[test]
@@ -100,16 +111,19 @@ fn the_lessons_headers_are_set() {
 
 #[test]
 fn every_variable_has_its_value() {
-    let head = "GET /x?y HTTP/1.1\r\nHost: A:8080\r\nx-forwarded-for: 1.2.3.4\r\n\r\n";
+    let head = "GET /x?y=1 HTTP/1.1\r\nHost: A:8080\r\nx-forwarded-for: 1.2.3.4\r\n\
+        Cookie: a=b; id=7\r\nX-A: 1\r\nx-a: 2\r\n\r\n";
     let set = [(
         "V",
         "$host $http_host $remote_addr $remote_port $proxy_add_x_forwarded_for $scheme \
-         $request_uri $server_name $server_addr $server_port",
+         $request_uri $server_name $server_addr $server_port $uri $args $is_args \
+         $request_method $http_x_a $arg_y $cookie_id $http_none$1",
     )];
 
     assert_eq!(
-        sent(head, &set).lines().nth(3).unwrap(),
-        "V: a A:8080 10.0.0.1 5000 1.2.3.4, 10.0.0.1 http /x?y www.oldboy.com 10.0.0.3 80"
+        sent(head, &set).lines().nth(6).unwrap(),
+        "V: a A:8080 10.0.0.1 5000 1.2.3.4, 10.0.0.1 http /x?y=1 www.oldboy.com 10.0.0.3 80 \
+         /x y=1 ? GET 1, 2 1 7 "
     );
 }
 
@@ -143,10 +157,8 @@ fn old_requests_become_new_ones_with_a_host() {
 
 #[test]
 fn a_request_names_a_host_even_if_its_value_is_empty() {
-    let plan = ServerPlan {
-        name: Box::default(),
-        ..server(&[("Host", "$server_name")])
-    };
+    let mut plan = server(&[("Host", "$server_name")]);
+    plan.name = Box::default();
     let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
     assert_eq!(sent_by(&plan, head), head);
@@ -211,5 +223,31 @@ fn a_body_that_is_sent_unchunked_does_not_say_chunked() {
     assert_eq!(
         answered(head, unchunked),
         "HTTP/1.1 200 OK\r\nDate: now\r\nX: y\r\nConnection: close\r\n\r\n"
+    );
+}
+
+#[test]
+fn a_request_has_an_id_of_its_own() {
+    let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    assert!(
+        sent(head, &[("X-Request-Id", "$request_id")])
+            .contains("X-Request-Id: 00000000000000000000000000000abc\r\n")
+    );
+}
+
+#[test]
+fn an_answers_headers_are_removed_and_added() {
+    let head = "HTTP/1.1 200 OK\r\nDate: now\r\nServer: nginx\r\nX: y\r\n\r\n";
+    let removed = server(&[("server", "")]).options(None).clone();
+    let options = AnswerOptions {
+        removed: &removed.request_headers.set,
+        lines: b"X: z\r\n",
+        ..PLAIN
+    };
+
+    assert_eq!(
+        answered(head, options),
+        "HTTP/1.1 200 OK\r\nDate: now\r\nX: y\r\nX: z\r\n\r\n"
     );
 }

@@ -1,6 +1,6 @@
 use super::*;
+use crate::model::{Action, Condition, Field, Test};
 
-const CLUSTERS: [&str; 6] = ["default", "upload", "static", "mobile", "web", "other"];
 const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15";
 const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/126.0.0.0";
 const MSIE: &str = "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.0)";
@@ -14,16 +14,36 @@ impl Fields for Pairs<'_> {
             .iter()
             .any(|(field, value)| field.eq_ignore_ascii_case(name) && test(value))
     }
+
+    fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) {
+        self.0.iter().for_each(|(name, value)| each(name, value));
+    }
+
+    fn method(&self) -> &[u8] {
+        b"GET"
+    }
+
+    fn path_and_query(&self) -> &[u8] {
+        b"/x?v=2&mode=a%20b&v=3"
+    }
+
+    fn authority(&self) -> Option<&[u8]> {
+        None
+    }
 }
 
 fn route(path: PathCondition, user_agent: Option<&str>, upstream: &str) -> Route {
     Route {
-        path,
-        headers: user_agent
-            .map(HeaderCondition::user_agent)
-            .into_iter()
-            .collect(),
-        upstream: upstream.to_owned(),
+        conditions: user_agent.map(Condition::user_agent).into_iter().collect(),
+        ..Route::to(upstream, path)
+    }
+}
+
+/// A route for requests that meet this condition.
+fn only(condition: Condition, upstream: &str) -> Route {
+    Route {
+        conditions: vec![condition],
+        ..Route::to(upstream, PathCondition::Any)
     }
 }
 
@@ -49,19 +69,25 @@ fn regex(regex: &str) -> PathCondition {
     PathCondition::Regex(regex.to_owned())
 }
 
-fn compile_all(routes: &[Route]) -> Result<Router, RouteError> {
-    Router::new(routes, |name| {
-        CLUSTERS.iter().position(|known| *known == name)
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+/// The name of the cluster of a route.
+fn name(routes: &[Route], found: Option<usize>) -> &str {
+    found.map_or("(none)", |found| match &routes[found].action {
+        Action::Upstream(name) => name,
+        Action::Respond(_) | Action::Redirect { .. } => "(none)",
     })
 }
 
 /// The name of the cluster that a request reaches.
 #[track_caller]
-fn cluster(routes: &[Route], path: &str, user_agent: &str) -> &'static str {
+fn cluster<'a>(routes: &'a [Route], path: &str, user_agent: &str) -> &'a str {
     let fields: [(&[u8], &[u8]); 1] = [(b"user-agent", user_agent.as_bytes())];
-    let router = compile_all(routes).unwrap();
-    let found = router.find(path.as_bytes(), &Pairs(&fields));
-    found.map_or("(none)", |found| CLUSTERS[found.upstream])
+    let router = Router::new(routes).unwrap();
+    name(
+        routes,
+        router.find(path.as_bytes(), CLIENT, &Pairs(&fields)),
+    )
 }
 
 #[test]
@@ -193,20 +219,17 @@ fn among_equals_more_conditions_come_first_then_the_file() {
 
 #[test]
 fn a_header_condition_needs_the_header_and_any_of_its_values() {
-    let condition = HeaderCondition {
-        name: "X-Version".to_owned(),
-        regex: "^2".to_owned(),
+    let condition = Condition::Field {
+        field: Field::Header("X-Version".to_owned()),
+        test: Test::Regex("^2".to_owned()),
+        negated: false,
     };
     let routes = [
-        Route {
-            path: PathCondition::Any,
-            headers: vec![condition],
-            upstream: "other".to_owned(),
-        },
+        only(condition, "other"),
         route(PathCondition::Any, None, "default"),
     ];
-    let router = compile_all(&routes).unwrap();
-    let find = |fields: &[(&[u8], &[u8])]| router.find(b"/", &Pairs(fields)).unwrap().route;
+    let router = Router::new(&routes).unwrap();
+    let find = |fields: &[(&[u8], &[u8])]| router.find(b"/", CLIENT, &Pairs(fields)).unwrap();
 
     assert_eq!(find(&[(b"x-version", b"2.1")]), 0);
     assert_eq!(find(&[(b"x-version", b"1"), (b"X-Version", b"2")]), 0);
@@ -215,32 +238,62 @@ fn a_header_condition_needs_the_header_and_any_of_its_values() {
 }
 
 #[test]
+fn a_request_can_be_told_by_query_cookie_method_and_source() {
+    let value = |text: &str| Test::Value(text.to_owned());
+    let field = |field, test, negated| Condition::Field {
+        field,
+        test,
+        negated,
+    };
+    let query = |name: &str| Field::Query(name.to_owned());
+    let cookie = |name: &str| Field::Cookie(name.to_owned());
+    let fields: [(&[u8], &[u8]); 1] = [(b"Cookie", b"theme=light; id=7")];
+    for (condition, holds) in [
+        (field(query("v"), value("3"), false), true),
+        (field(query("v"), value("4"), false), false),
+        (field(query("mode"), value("a%20b"), false), true),
+        (field(query("x"), Test::Present, false), false),
+        (field(query("x"), Test::Present, true), true),
+        (
+            field(cookie("id"), Test::Regex("^[0-9]$".to_owned()), false),
+            true,
+        ),
+        (field(cookie("theme"), value("dark"), true), true),
+        (field(cookie("d"), Test::Present, false), false),
+        (
+            Condition::Method(vec!["HEAD".to_owned(), "GET".to_owned()]),
+            true,
+        ),
+        (Condition::Method(vec!["get".to_owned()]), false),
+        (
+            Condition::Source(vec!["10.0.0.0/24".parse().unwrap()]),
+            true,
+        ),
+        (
+            Condition::Source(vec!["10.0.1.0/24".parse().unwrap()]),
+            false,
+        ),
+    ] {
+        let router = Router::new(&[only(condition.clone(), "web")]).unwrap();
+        let found = router.find(b"/", CLIENT, &Pairs(&fields));
+        assert_eq!(found.is_some(), holds, "{condition:?}");
+    }
+}
+
+#[test]
 fn wrong_routes_are_named() {
-    let unknown = compile_all(&[route(PathCondition::Any, None, "nowhere")]).unwrap_err();
-    assert!(matches!(
-        unknown,
-        RouteError::UnknownUpstream { route: 0, .. }
-    ));
-
-    let path = compile_all(&[
-        route(PathCondition::Any, None, "web"),
-        route(regex("("), None, "web"),
-    ]);
-    assert!(matches!(
-        path.unwrap_err(),
-        RouteError::PathRegex { route: 1, .. }
-    ));
-
-    let header = compile_all(&[route(PathCondition::Any, Some("["), "web")]).unwrap_err();
-    assert!(matches!(
-        header,
-        RouteError::HeaderRegex {
-            route: 0,
-            condition: 0,
-            ..
-        }
-    ));
-
-    let relative = compile_all(&[route(prefix("upload"), None, "web")]).unwrap_err();
-    assert_eq!(relative, RouteError::NotAPath { route: 0 });
+    for (wrong, what) in [
+        (route(regex("("), None, "web"), "bad path regex"),
+        (
+            route(PathCondition::Any, Some("["), "web"),
+            "header User-Agent",
+        ),
+        (route(prefix("upload"), None, "web"), "begins with"),
+        (only(Condition::Method(Vec::new()), "web"), "method"),
+    ] {
+        let good = route(PathCondition::Any, None, "web");
+        let error = Router::new(&[good, wrong]).unwrap_err();
+        assert_eq!(error.route, 1);
+        assert!(error.to_string().contains(what), "{error}");
+    }
 }

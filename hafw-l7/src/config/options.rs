@@ -1,0 +1,132 @@
+//! Reads the keys that a `[[server]]` has for all of its routes, and each route may set otherwise.
+
+use std::collections::BTreeSet;
+
+use hafw_config::Section;
+
+use super::{value_or, values};
+use crate::model::{ErrorPage, NextUpstream, Options, RetryCondition, SetHeader, Timeouts};
+
+/// The keys that a route may set too.
+const ROUTE_KEYS: [&str; 15] = [
+    "set_headers",
+    "add_headers",
+    "set_response_headers",
+    "add_response_headers",
+    "next_upstream",
+    "next_upstream_tries",
+    "next_upstream_timeout",
+    "connect_timeout",
+    "read_timeout",
+    "send_timeout",
+    "client_body_timeout",
+    "keepalive_timeout",
+    "client_max_body_size",
+    "error_page",
+    "client_header_timeout",
+];
+
+/// Reads a section's options over those that hold where it sets nothing. Tells whether it sets
+/// anything.
+pub(super) fn read(section: &Section, base: &Options) -> (Options, bool) {
+    let options = Options {
+        set_headers: read_headers(section, "set_headers", &base.set_headers),
+        add_headers: read_headers(section, "add_headers", &base.add_headers),
+        set_response_headers: read_headers(
+            section,
+            "set_response_headers",
+            &base.set_response_headers,
+        ),
+        add_response_headers: read_headers(
+            section,
+            "add_response_headers",
+            &base.add_response_headers,
+        ),
+        next_upstream: read_next_upstream(section, &base.next_upstream),
+        timeouts: read_timeouts(section, &base.timeouts),
+        client_max_body_size: value_or(
+            section.size("client_max_body_size"),
+            base.client_max_body_size,
+        ),
+        error_pages: read_error_pages(section, &base.error_pages),
+    };
+    (options, ROUTE_KEYS.iter().any(|key| section.has(key)))
+}
+
+/// A table of headers replaces the whole of the server's, as in nginx.
+fn read_headers(section: &Section, key: &str, base: &[SetHeader]) -> Vec<SetHeader> {
+    let Some(table) = section.table(key) else {
+        return base.to_vec();
+    };
+    let entries = table.string_entries();
+    table.finish();
+    let headers = entries.into_iter().map(|(name, value)| SetHeader {
+        name: name.value,
+        value: value.value,
+    });
+    headers.collect()
+}
+
+fn read_next_upstream(section: &Section, base: &NextUpstream) -> NextUpstream {
+    let names: Vec<_> = RetryCondition::NAMES
+        .iter()
+        .map(|(name, _)| *name)
+        .collect();
+    let expected = format!("one of {}", names.join(", "));
+    let on = section.list("next_upstream", &expected, |text| {
+        let mut known = RetryCondition::NAMES.iter();
+        known
+            .find(|(name, _)| *name == text)
+            .map(|(_, condition)| *condition)
+    });
+    let on = on.map(|on| values(Some(on)).into_iter().collect());
+    NextUpstream {
+        on: on.unwrap_or_else(|| base.on.clone()),
+        tries: value_or(section.number("next_upstream_tries", 0..=1000), base.tries),
+        timeout: value_or(section.duration("next_upstream_timeout"), base.timeout),
+    }
+}
+
+fn read_timeouts(section: &Section, base: &Timeouts) -> Timeouts {
+    let read = |key, base| {
+        let read = section.duration(key);
+        if read.as_ref().is_some_and(|duration| duration.is_zero()) {
+            section.wrong(key, "expected more than no time");
+        }
+        value_or(read, base)
+    };
+    Timeouts {
+        connect: read("connect_timeout", base.connect),
+        read: read("read_timeout", base.read),
+        send: read("send_timeout", base.send),
+        client_header: read("client_header_timeout", base.client_header),
+        client_body: read("client_body_timeout", base.client_body),
+        keepalive: read("keepalive_timeout", base.keepalive),
+    }
+}
+
+/// A list of pages replaces the whole of the server's.
+fn read_error_pages(section: &Section, base: &[ErrorPage]) -> Vec<ErrorPage> {
+    if !section.has("error_page") {
+        return base.to_vec();
+    }
+    let pages = section.tables("error_page", "error_page");
+    pages.iter().filter_map(read_error_page).collect()
+}
+
+fn read_error_page(section: &Section) -> Option<ErrorPage> {
+    let on = section.need("on", section.integers("on", 400..=599));
+    let status = section.number("status", 200..=599);
+    let body = super::route::read_body(section);
+    let content_type = section.string("content_type");
+    section.finish();
+    let on = on?.into_iter();
+    Some(ErrorPage {
+        on: on
+            .filter_map(|status| u16::try_from(status.value).ok())
+            .collect::<BTreeSet<_>>(),
+        status: value_or(status, 0),
+        body: body?,
+        content_type: value_or(content_type, "text/html".to_owned()),
+    })
+}

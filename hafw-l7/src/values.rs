@@ -1,0 +1,139 @@
+//! What the variables of a template stand for in one request.
+
+use std::{io::Write as _, net::SocketAddr};
+
+use crate::{
+    route::{self, Fields, host},
+    template::{Scope, Values, Variable},
+};
+
+/// The ends of a client connection, as headers name them.
+#[derive(Clone, Debug)]
+pub struct Ends {
+    /// The client's address as text.
+    client: Box<[u8]>,
+    client_port: u16,
+    /// The address that the client connected to.
+    local: SocketAddr,
+}
+
+impl Ends {
+    #[must_use]
+    pub fn new(client: SocketAddr, local: SocketAddr) -> Self {
+        Self {
+            client: client.ip().to_canonical().to_string().into_bytes().into(),
+            client_port: client.port(),
+            local,
+        }
+    }
+
+    /// The client's address as text.
+    #[must_use]
+    pub fn client(&self) -> &[u8] {
+        &self.client
+    }
+}
+
+/// The values for one request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestValues<'a, R> {
+    pub request: &'a R,
+    /// The server's first name; may be empty.
+    pub server_name: &'a [u8],
+    pub ends: &'a Ends,
+    /// Different for each request.
+    pub id: u128,
+}
+
+impl<R: Fields> RequestValues<'_, R> {
+    /// Stands in for the host of a request that names none.
+    fn append_server_name(&self, out: &mut Vec<u8>) {
+        if self.server_name.is_empty() {
+            append_text(out, self.ends.local.ip());
+        } else {
+            out.extend_from_slice(self.server_name);
+        }
+    }
+}
+
+impl<R: Fields> Values for RequestValues<'_, R> {
+    fn append(&self, variable: &Variable, scope: &Scope<'_>, out: &mut Vec<u8>) {
+        let Self { request, ends, .. } = self;
+        match variable {
+            Variable::Host => match request.authority() {
+                Some(authority) => {
+                    let host = host::split_port(authority).0;
+                    out.extend(host.iter().map(u8::to_ascii_lowercase));
+                }
+                None => self.append_server_name(out),
+            },
+            Variable::HttpHost => match request.authority() {
+                Some(authority) => out.extend_from_slice(authority),
+                None => self.append_server_name(out),
+            },
+            Variable::RemoteAddr => out.extend_from_slice(&ends.client),
+            Variable::RemotePort => append_text(out, ends.client_port),
+            Variable::ProxyAddXForwardedFor => {
+                request.any(b"x-forwarded-for", |value| {
+                    out.extend_from_slice(value);
+                    out.extend_from_slice(b", ");
+                    false
+                });
+                out.extend_from_slice(&ends.client);
+            }
+            Variable::Scheme => out.extend_from_slice(b"http"),
+            Variable::RequestUri => {
+                let target = request.path_and_query();
+                if !matches!(target.first(), Some(b'/' | b'*')) {
+                    out.push(b'/');
+                }
+                out.extend_from_slice(target);
+            }
+            Variable::RequestMethod => out.extend_from_slice(request.method()),
+            Variable::RequestId => append_text(out, format_args!("{:032x}", self.id)),
+            Variable::ServerName => out.extend_from_slice(self.server_name),
+            Variable::ServerAddr => append_text(out, ends.local.ip()),
+            Variable::ServerPort => append_text(out, ends.local.port()),
+            Variable::Header(name) => append_header(*request, name, out),
+            Variable::Parameter(name) => {
+                let value = route::parameter(scope.query, name);
+                out.extend_from_slice(value.unwrap_or_default());
+            }
+            Variable::Cookie(name) => {
+                request.any(b"cookie", |line| {
+                    let value = route::cookie(line, name);
+                    out.extend_from_slice(value.unwrap_or_default());
+                    value.is_some()
+                });
+            }
+            // The scope has them itself.
+            Variable::Uri | Variable::Args | Variable::IsArgs | Variable::Capture(_) => {}
+        }
+    }
+}
+
+/// Appends the values of a header, whose name has `_` where the field's has `-`.
+fn append_header(request: &impl Fields, variable: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    request.for_each(|name, value| {
+        let plain = |byte: u8| match byte {
+            b'-' => b'_',
+            other => other.to_ascii_lowercase(),
+        };
+        let is_meant = name.len() == variable.len()
+            && name
+                .iter()
+                .zip(variable)
+                .all(|(a, b)| plain(*a) == plain(*b));
+        if is_meant {
+            if out.len() > start {
+                out.extend_from_slice(b", ");
+            }
+            out.extend_from_slice(value);
+        }
+    });
+}
+
+fn append_text(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+    write!(out, "{value}").expect("writing to a vector cannot fail");
+}
