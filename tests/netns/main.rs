@@ -7,5 +7,6 @@ mod failover;
 mod handover;
 mod interop;
 mod lesson;
+mod nat;
 mod refusals;
 mod tracking;

@@ -172,6 +172,8 @@ pub struct Service {
     pub port: u16,
     /// Transport.
     pub protocol: Protocol,
+    /// How packets reach the backends.
+    pub mode: Mode,
     /// Table size.
     pub slots: u32,
     /// Health checks of the backends; None: always up.
@@ -183,6 +185,26 @@ pub struct Service {
 }
 
 pub use crate::control::Protocol;
+
+/// `mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As they are, but for the MACs; the backend has the VIP, and answers the client itself.
+    Dsr,
+    /// With the backend's address and port as destination; it answers through the node.
+    Nat,
+}
+
+impl Mode {
+    /// As in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dsr => "dsr",
+            Self::Nat => "nat",
+        }
+    }
+}
 
 /// `[[service.backend]]`.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use std::{
 use hafw_config::{Place, Problem, Problems, Warning};
 use nix::{ifaddrs::getifaddrs, net::if_::if_nametoindex};
 
-use super::model::{Config, Router};
+use super::model::{Backend, Config, Mode, Router};
 
 /// An interface as the machine has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,31 +141,54 @@ pub fn against_system(config: &Config, facts: &SystemFacts) -> Result<(), Proble
     }
 }
 
-/// What fits the machine, and hardly works: backends that a router stands before.
+/// What fits the machine, and hardly works: `dsr` backends that a router stands before, and `nat`
+/// backends whose answers no program sees.
 #[must_use]
 pub fn remarks(config: &Config, facts: &SystemFacts) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for service in &config.services {
         for backend in &service.backends {
-            let address = *backend.address.value.ip();
-            if facts
-                .interfaces
-                .values()
-                .any(|interface| interface.reaches(address))
-            {
-                continue;
-            }
-            warnings.push(Warning {
+            let remark = match service.mode {
+                Mode::Dsr => beyond_a_router(facts, backend),
+                Mode::Nat => unseen(config, facts, backend),
+            };
+            warnings.extend(remark.map(|what| Warning {
                 place: backend.address.place.clone(),
                 message: format!(
-                    "service {:?}: backend {}: no interface has its network: mode \"dsr\" keeps \
-                     the VIP as destination, and a router in between would send it back",
+                    "service {:?}: backend {}: {what}",
                     service.name.value, backend.address.value
                 ),
-            });
+            }));
         }
     }
     warnings
+}
+
+fn beyond_a_router(facts: &SystemFacts, backend: &Backend) -> Option<String> {
+    let address = *backend.address.value.ip();
+    let mut interfaces = facts.interfaces.values();
+    let near = interfaces.any(|interface| interface.reaches(address));
+    (!near).then(|| {
+        "no interface has its network: mode \"dsr\" keeps the VIP as destination, and a router in \
+         between would send it back"
+            .into()
+    })
+}
+
+fn unseen(config: &Config, facts: &SystemFacts, backend: &Backend) -> Option<String> {
+    let address = *backend.address.value.ip();
+    let mut reaching = facts
+        .interfaces
+        .iter()
+        .filter(|(_, interface)| interface.reaches(address));
+    let known = |name: &String| config.interfaces.iter().any(|i| i.name.value == *name);
+    let (name, _) = reaching.next()?;
+    (!known(name) && !reaching.any(|(name, _)| known(name))).then(|| {
+        format!(
+            "it is behind {name}, where no program runs: its answers would not be rewritten; add \
+             [[interface]] name = \"{name}\""
+        )
+    })
 }
 
 struct Judge<'a> {

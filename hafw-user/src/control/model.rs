@@ -102,7 +102,8 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     /// The L7 proxy, where the configuration has one.
     pub proxy: Option<ProxyStatus>,
-    /// Counters of the packet path that are not 0, by name.
+    /// Counters of the packet path that are not 0, by name; and of the frames that it handed to the
+    /// controller: `handed_sent`, `handed_lost`.
     pub counters: BTreeMap<String, u64>,
 }
 
@@ -204,7 +205,7 @@ pub struct ServiceStatus {
     pub address: String,
     /// `tcp` or `udp`.
     pub protocol: String,
-    /// `dsr`.
+    /// `dsr` or `nat`.
     pub mode: String,
     /// Table size.
     pub slots: u32,

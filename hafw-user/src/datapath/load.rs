@@ -17,9 +17,11 @@ use super::{
     events::EventRing,
     jiffies::{ClockError, Jiffies},
     lease_table::LeaseTable,
+    nat_tables::NatTables,
     object::{GLOBAL_IFACE_SLOT, OBJECT, PROGRAM_CLOCK, PROGRAM_EGRESS, PROGRAM_XDP},
     pins::{PinDir, PinError},
     tables::{PeerTable, TableError, Tables},
+    unresolved::UnresolvedRing,
 };
 
 /// Maps that all program instances share and that outlive the controller.
@@ -114,6 +116,10 @@ pub enum OpenError {
 pub struct Datapath {
     /// Tables of what is ours.
     pub tables: Tables,
+    /// Tables of `nat` replies.
+    pub nat: NatTables,
+    /// Frames whose next hop is not known.
+    pub unresolved: UnresolvedRing,
     /// The lease words.
     pub leases: LeaseTable,
     /// Adverts and claims.
@@ -132,7 +138,7 @@ pub struct Datapath {
 
 impl Datapath {
     /// Loads one instance of the programs for each interface, over shared pinned maps. `slots`: how
-    /// many slots the services need.
+    /// many slots the services need. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -162,7 +168,17 @@ impl Datapath {
             }
             instances.push((spec.clone(), ebpf));
         }
-        let Some((mut tables, leases, events, peers, counters, jiffies)) = taken else {
+        let Some(Taken {
+            mut tables,
+            nat,
+            unresolved,
+            leases,
+            events,
+            peers,
+            counters,
+            jiffies,
+        }) = taken
+        else {
             return Err(OpenError::Missing("interface to run on"));
         };
         tables.set_node(Node {
@@ -173,6 +189,8 @@ impl Datapath {
         })?;
         Ok(Self {
             tables,
+            nat,
+            unresolved,
             leases,
             events,
             peers,
@@ -188,9 +206,12 @@ impl Datapath {
     ///
     /// # Errors
     /// See [`AttachError`]; what was attached stays pinned, and the caller clears it.
-    pub fn attach(&mut self, pins: &PinDir) -> Result<Vec<Attached>, OpenError> {
+    pub fn attach(
+        instances: &mut [(InterfaceSpec, Ebpf)],
+        pins: &PinDir,
+    ) -> Result<Vec<Attached>, OpenError> {
         let mut attached = Vec::new();
-        for (spec, ebpf) in &mut self.instances {
+        for (spec, ebpf) in instances {
             let InterfaceSpec {
                 name,
                 ifindex,
@@ -270,7 +291,16 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), OpenError> {
         })
 }
 
-type Taken = (Tables, LeaseTable, EventRing, PeerTable, Counters, Jiffies);
+struct Taken {
+    tables: Tables,
+    nat: NatTables,
+    unresolved: UnresolvedRing,
+    leases: LeaseTable,
+    events: EventRing,
+    peers: PeerTable,
+    counters: Counters,
+    jiffies: Jiffies,
+}
 
 fn take_maps(ebpf: &mut Ebpf, slots: u32, tick_ns: u32) -> Result<Taken, OpenError> {
     let jiffies = Jiffies::calibrate(xdp(ebpf, PROGRAM_CLOCK)?, tick_ns)?;
@@ -296,7 +326,22 @@ fn take_maps(ebpf: &mut Ebpf, slots: u32, tick_ns: u32) -> Result<Taken, OpenErr
     let peers = PeerTable {
         peers: typed(ebpf, maps::PEERS)?,
     };
-    Ok((tables, leases, events, peers, counters, jiffies))
+    let nat = NatTables {
+        filter: typed(ebpf, maps::NAT_FILTER)?,
+        sources: typed(ebpf, maps::NAT_SOURCES)?,
+        routes: typed(ebpf, maps::ROUTES)?,
+        neighbours: typed(ebpf, maps::NEIGHBOURS)?,
+    };
+    Ok(Taken {
+        tables,
+        nat,
+        unresolved: UnresolvedRing::new(typed(ebpf, maps::UNRESOLVED)?)?,
+        leases,
+        events,
+        peers,
+        counters,
+        jiffies,
+    })
 }
 
 fn typed<T: TryFrom<Map, Error = MapError>>(

@@ -364,7 +364,7 @@ impl PeerTable {
     }
 }
 
-fn failed(map: &'static str) -> impl Fn(MapError) -> TableError {
+pub(super) fn failed(map: &'static str) -> impl Fn(MapError) -> TableError {
     move |source| TableError::Map { map, source }
 }
 

@@ -1,4 +1,4 @@
-//! Links and neighbours as they change.
+//! Links, neighbours and routes as they change.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "netlink has many messages and attributes; these few are of interest"
@@ -13,7 +13,7 @@ use rtnetlink::{
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
         link::{LinkAttribute, LinkFlags, LinkMessage},
-        neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage},
+        neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
     },
 };
 use thiserror::Error;
@@ -44,6 +44,15 @@ pub enum NetEvent {
         /// Its MAC.
         mac: [u8; 6],
     },
+    /// A neighbour's MAC is not known any more.
+    NeighbourGone {
+        /// Kernel index of the interface.
+        ifindex: u32,
+        /// Its address.
+        address: IpAddr,
+    },
+    /// Some route or rule is another.
+    Routes,
     /// Messages were lost: what is known may be old.
     Lost,
 }
@@ -76,7 +85,12 @@ impl Watch {
     /// # Errors
     /// See [`WatchError`].
     pub fn open() -> Result<Self, WatchError> {
-        let groups = [MulticastGroup::Link, MulticastGroup::Neigh];
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Neigh,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv4Rule,
+        ];
         let (connection, handle, messages) = new_multicast_connection(&groups)?;
         tokio::spawn(connection);
         let messages = messages
@@ -145,6 +159,11 @@ fn translate(message: RouteNetlinkMessage) -> Option<NetEvent> {
             ifindex: message.header.index,
         }),
         RouteNetlinkMessage::NewNeighbour(message) => neighbour(&message),
+        RouteNetlinkMessage::DelNeighbour(message) => gone(&message),
+        RouteNetlinkMessage::NewRoute(_)
+        | RouteNetlinkMessage::DelRoute(_)
+        | RouteNetlinkMessage::NewRule(_)
+        | RouteNetlinkMessage::DelRule(_) => Some(NetEvent::Routes),
         _ => None,
     }
 }
@@ -166,23 +185,38 @@ fn link(message: &LinkMessage) -> NetEvent {
 }
 
 fn neighbour(message: &NeighbourMessage) -> Option<NetEvent> {
-    let mut address = None;
-    let mut mac = None;
-    for attribute in &message.attributes {
-        match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(a)) => {
-                address = Some(IpAddr::V4(*a));
-            }
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(a)) => {
-                address = Some(IpAddr::V6(*a));
-            }
-            NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.as_slice().try_into().ok(),
-            _ => {}
-        }
+    let unknown = [NeighbourState::Incomplete, NeighbourState::Failed];
+    if unknown.contains(&message.header.state) {
+        return gone(message);
     }
+    let mac = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::LinkLayerAddress(bytes) => bytes.as_slice().try_into().ok(),
+            _ => None,
+        });
     Some(NetEvent::Neighbour {
         ifindex: message.header.ifindex,
-        address: address?,
+        address: address(message)?,
         mac: mac?,
     })
+}
+
+fn gone(message: &NeighbourMessage) -> Option<NetEvent> {
+    Some(NetEvent::NeighbourGone {
+        ifindex: message.header.ifindex,
+        address: address(message)?,
+    })
+}
+
+fn address(message: &NeighbourMessage) -> Option<IpAddr> {
+    message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(a)) => Some(IpAddr::V4(*a)),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(a)) => Some(IpAddr::V6(*a)),
+            _ => None,
+        })
 }

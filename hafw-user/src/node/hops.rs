@@ -25,9 +25,9 @@ pub(super) struct Hops {
 }
 
 impl Hops {
-    /// The route to a backend.
-    pub(super) fn set_route(&mut self, backend: Ipv4Addr, hop: NextHop) {
-        self.routes.insert(backend, hop);
+    /// The route to a backend. Whether that is news.
+    pub(super) fn set_route(&mut self, backend: Ipv4Addr, hop: NextHop) -> bool {
+        self.routes.insert(backend, hop) != Some(hop)
     }
 
     /// Next hops to keep fresh, each once.
@@ -76,7 +76,10 @@ impl Hops {
                 self.neighbours.retain(|hop, _| hop.ifindex != ifindex);
                 self.backends(|hop| hop.ifindex == ifindex)
             }
-            NetEvent::Link { mac: None, .. } | NetEvent::Lost => Vec::new(),
+            NetEvent::Link { mac: None, .. }
+            | NetEvent::NeighbourGone { .. }
+            | NetEvent::Routes
+            | NetEvent::Lost => Vec::new(),
         }
     }
 
@@ -166,6 +169,18 @@ mod tests {
         hops.note(&neighbour(WEB_MAC));
         assert!(hops.note(&neighbour(WEB_MAC)).is_empty());
         assert_eq!(hops.note(&neighbour([2, 0, 0, 0, 0, 77])), [WEB]);
+    }
+
+    #[test]
+    fn another_route_is_news_once_and_its_neighbour_counts() {
+        let mut hops = Hops::default();
+        assert!(hops.set_route(WEB, on_link(2, WEB)));
+        hops.note(&link(OUR_MAC));
+        hops.note(&neighbour(WEB_MAC));
+        let gateway = Ipv4Addr::new(10, 0, 0, 254);
+        assert!(hops.set_route(WEB, on_link(2, gateway)));
+        assert!(!hops.set_route(WEB, on_link(2, gateway)));
+        assert_eq!(hops.resolved(WEB).next_hop, None);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 mod adopt;
 mod checks;
+mod clients;
 mod detach;
 mod handover;
 mod hops;
+mod mirror;
 mod programs_log;
 mod routers;
 mod run;

@@ -17,11 +17,12 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep_until},
 };
 use tracing::{error, info, warn};
 
 use super::{
+    clients::Clients,
     services::Services,
     start::{Parts, start},
     tracking::{CHECK_PATIENCE, Tracking},
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     config::{self, Config},
     control::Call,
-    datapath::{Attached, Counters, InterfaceSpec, LeaseTable, PeerTable, Tables},
+    datapath::{Attached, Counters, InterfaceSpec, LeaseTable, PeerTable, Tables, UnresolvedRing},
     net::{NetEvent, Watch},
     probe::{ProbeEvent, Prober, TargetId},
     vrrp,
@@ -39,6 +40,9 @@ use crate::{
 const TICK: Duration = Duration::from_millis(250);
 /// Every so many ticks, once all neighbours are known.
 const CALM_TICKS: u32 = 8;
+
+/// Changes of routes come in bursts: so long after the first, all are asked for anew.
+const ROUTES_SETTLE: Duration = Duration::from_millis(20);
 
 /// A running node.
 pub(super) struct Node {
@@ -60,6 +64,10 @@ pub(super) struct Node {
     /// Whether each interface is up, by kernel index.
     pub(super) links: BTreeMap<u32, bool>,
     pub(super) services: Services,
+    pub(super) clients: Clients,
+    pub(super) unresolved: UnresolvedRing,
+    /// When routes are to be asked for anew.
+    pub(super) routes_due: Option<Instant>,
     pub(super) tracking: Tracking,
     pub(super) routers: Vec<RouterState>,
     pub(super) vrrp: vrrp::Handle,
@@ -122,6 +130,14 @@ pub fn run(file: &Path, socket: Option<&Path>) -> anyhow::Result<()> {
     })
 }
 
+/// Waits until then; for ever without a time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Node {
     async fn serve(&mut self) {
         self.set_links();
@@ -136,6 +152,16 @@ impl Node {
                     None => return error!("the kernel closed the netlink connection"),
                 },
                 Some(event) = self.probe_queue.recv() => self.probe_event(&event),
+                frame = self.unresolved.next(), if self.clients.may_look_up() => match frame {
+                    Ok(frame) => self.clients.send(&self.watch.handle(), frame).await,
+                    Err(error) => return error!(%error, "the ring of unresolved frames"),
+                },
+                () = at(self.routes_due), if self.routes_due.is_some() => {
+                    self.routes_due = None;
+                    if let Err(error) = self.follow_routes().await {
+                        error!(%error, "the routes could not be followed");
+                    }
+                }
                 Some(Call { request, reply }) = self.call_queue.recv() => {
                     let answer = self.answer(request).await;
                     // The asker may have gone.
@@ -156,7 +182,21 @@ impl Node {
         let handle = self.watch.handle();
         if ticks <= CALM_TICKS || ticks.is_multiple_of(CALM_TICKS) {
             self.services.solicit(&handle).await;
+            self.clients.confirm(&handle).await;
         }
+        self.clients.expire();
+    }
+
+    async fn follow_routes(&mut self) -> anyhow::Result<()> {
+        let handle = self.watch.handle();
+        self.clients.follow_routes(&handle).await?;
+        self.clients.write()?;
+        let changed = self.services.follow_routes(&handle).await?;
+        if !changed.is_empty() {
+            self.services.put_hops(&changed, &mut self.tables)?;
+            self.services.solicit(&handle).await;
+        }
+        Ok(())
     }
 
     async fn net_event(&mut self, event: NetEvent) {
@@ -170,7 +210,9 @@ impl Node {
             }
             event @ (NetEvent::Link { .. }
             | NetEvent::LinkGone { .. }
-            | NetEvent::Neighbour { .. }) => vec![event],
+            | NetEvent::Neighbour { .. }
+            | NetEvent::NeighbourGone { .. }
+            | NetEvent::Routes) => vec![event],
         };
         for event in &events {
             match event {
@@ -180,13 +222,27 @@ impl Node {
                 NetEvent::LinkGone { ifindex } => {
                     self.links.insert(*ifindex, false);
                 }
-                NetEvent::Neighbour { .. } | NetEvent::Lost => {}
+                NetEvent::Neighbour { .. }
+                | NetEvent::NeighbourGone { .. }
+                | NetEvent::Routes
+                | NetEvent::Lost => {}
+            }
+            // A link that goes or comes kills routes and revives them.
+            let neighbour = matches!(
+                event,
+                NetEvent::Neighbour { .. } | NetEvent::NeighbourGone { .. }
+            );
+            if !neighbour && self.routes_due.is_none() {
+                self.routes_due = Some(Instant::now() + ROUTES_SETTLE);
             }
         }
         self.set_links();
         self.apply_standings();
         if let Err(error) = self.services.note(&events, &mut self.tables) {
             error!(%error, "a next hop could not be changed");
+        }
+        if let Err(error) = self.clients.note(&events) {
+            error!(%error, "a neighbour could not be changed");
         }
     }
 

@@ -1,9 +1,15 @@
 //! The L4 services of a running node: configuration, probes and next hops go into the balancer, and
 //! its plans into the tables.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+};
 
-use hafw_common::service::{MODE_DSR, ServiceKey};
+use hafw_common::{
+    nat::{Delta, NatKey, NatSource, Rewrite},
+    service::{MODE_DSR, MODE_NAT, ServiceKey},
+};
 use hafw_lb::{
     BackendSpec, Balancer, Capacity, Cause, Change, ConfigureError, Explanation, Flow, Hop, MapOp,
     ServiceSpec, ServiceStatus, State,
@@ -17,7 +23,7 @@ use super::{
     hops::Hops,
 };
 use crate::{
-    config::{Config, Service},
+    config::{Backend, Config, Mode, Service},
     datapath::{Found, TableError, Tables},
     net::{NetEvent, NextHopError, resolve, solicit},
     probe::{ProbeEvent, Target, TargetId},
@@ -78,16 +84,28 @@ impl Services {
         Ok(services)
     }
 
-    /// Asks the kernel for the way to each backend.
-    pub(super) async fn find_routes(&mut self, handle: &Handle) -> Result<(), NextHopError> {
+    /// Asks the kernel for the way to each backend; returns those whose way is another than before.
+    /// One that has none any more keeps the last: its health checks decide.
+    ///
+    /// # Errors
+    /// A backend is this node.
+    pub(super) async fn follow_routes(
+        &mut self,
+        handle: &Handle,
+    ) -> Result<Vec<Ipv4Addr>, NextHopError> {
+        let mut changed = Vec::new();
         for backend in &self.backends {
             match resolve(handle, IpAddr::V4(*backend)).await {
-                Ok(hop) => self.hops.set_route(*backend, hop),
+                Ok(hop) => {
+                    if self.hops.set_route(*backend, hop) {
+                        changed.push(*backend);
+                    }
+                }
                 Err(error @ NextHopError::Local(_)) => return Err(error),
                 Err(error) => warn!(%error, "a backend cannot be reached"),
             }
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// Takes changes of links and neighbours in.
@@ -111,7 +129,12 @@ impl Services {
         self.put_hops(&all, tables)
     }
 
-    fn put_hops(&mut self, backends: &[Ipv4Addr], tables: &mut Tables) -> Result<(), TableError> {
+    /// Puts the known ways to these backends into the maps.
+    pub(super) fn put_hops(
+        &mut self,
+        backends: &[Ipv4Addr],
+        tables: &mut Tables,
+    ) -> Result<(), TableError> {
         let changes: Vec<_> = backends
             .iter()
             .filter_map(|backend| {
@@ -230,10 +253,42 @@ fn spec(config: &Config, service: &Service) -> ServiceSpec {
         router: owner
             .and_then(|index| u32::try_from(index).ok())
             .unwrap_or(u32::MAX),
-        mode: MODE_DSR,
+        mode: match service.mode {
+            Mode::Dsr => MODE_DSR,
+            Mode::Nat => MODE_NAT,
+        },
         slots: service.slots,
         backends: backends.collect(),
     }
+}
+
+/// Where replies of `nat` backends come from, and the VIPs that they are to come from instead.
+pub(super) fn nat_sources(config: &Config) -> BTreeMap<NatKey, NatSource> {
+    let services = config.services.iter();
+    services
+        .filter(|service| service.mode == Mode::Nat)
+        .flat_map(|service| {
+            let source = |backend: &Backend| nat_source(service, backend.address.value);
+            service.backends.iter().map(source)
+        })
+        .collect()
+}
+
+fn nat_source(service: &Service, backend: SocketAddrV4) -> (NatKey, NatSource) {
+    let (vip, port) = (service.vip.value.octets(), service.port.to_be_bytes());
+    let key = NatKey {
+        address: backend.ip().octets(),
+        port: backend.port().to_be_bytes(),
+        protocol: service.protocol.number(),
+        reserved: 0,
+    };
+    let delta = Delta::between((key.address, key.port), (vip, port));
+    let source = NatSource {
+        address: vip,
+        reserved: 0,
+        rewrite: Rewrite { port, delta }.to_word(),
+    };
+    (key, source)
 }
 
 fn apply(tables: &mut Tables, plan: &[MapOp]) -> Result<(), TableError> {

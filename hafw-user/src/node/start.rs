@@ -25,10 +25,11 @@ use tracing::{info, warn};
 use super::{
     adopt::{Remains, inherit},
     checks::check_target,
+    clients::Clients,
     programs_log,
     routers::{self, Built},
     run::{Node, Proxy, RouterState},
-    services::Services,
+    services::{Services, nat_sources},
     stop::withdraw,
     system,
 };
@@ -121,19 +122,26 @@ async fn bring_up(
     let starts = inherit_leases(&datapath, &built)?;
     let entries: Vec<_> = built.iter().map(|router| router.entry.clone()).collect();
     datapath.tables.set_routers(&entries)?;
+    let snapshot = watch.snapshot().await?;
+    let mut clients = Clients::open(datapath.nat, &watch.handle(), &snapshot).await?;
+    let sources = nat_sources(&config);
+    // Replies of backends that come are known before packets go there, and those of backends that
+    // go until none do.
+    clients.tables().add_sources(&sources)?;
     let mut services = Services::open(&config, &mut datapath.tables, found, datapath.capacity)?;
     services
-        .find_routes(&watch.handle())
+        .follow_routes(&watch.handle())
         .await
         .context("a service has an unfit backend")?;
-    let snapshot = watch.snapshot().await?;
     services.note(&snapshot, &mut datapath.tables)?;
     services.put_all_hops(&mut datapath.tables)?;
-    let attached = datapath.attach(&parts.pins)?;
+    clients.tables().retain_sources(&sources)?;
+    let attached = Datapath::attach(&mut datapath.instances, &parts.pins)?;
 
     let Datapath {
         mut instances,
         tables,
+        unresolved,
         leases,
         events,
         peers,
@@ -215,6 +223,9 @@ async fn bring_up(
         attached,
         macs,
         services,
+        clients,
+        unresolved,
+        routes_due: None,
         tracking,
         routers,
         vrrp,
@@ -327,7 +338,11 @@ fn give_up(leases: &LeaseTable, router: usize, priority: Priority) {
 fn links(events: &[NetEvent]) -> BTreeMap<u32, bool> {
     let link = |event: &NetEvent| match event {
         NetEvent::Link { ifindex, up, .. } => Some((*ifindex, *up)),
-        NetEvent::LinkGone { .. } | NetEvent::Neighbour { .. } | NetEvent::Lost => None,
+        NetEvent::LinkGone { .. }
+        | NetEvent::Neighbour { .. }
+        | NetEvent::NeighbourGone { .. }
+        | NetEvent::Routes
+        | NetEvent::Lost => None,
     };
     events.iter().filter_map(link).collect()
 }

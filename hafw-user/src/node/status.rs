@@ -57,8 +57,13 @@ impl Node {
             proxy: self.proxy_status().await,
             counters: counters
                 .into_iter()
+                .map(|(counter, count)| (counter.name(), count))
+                .chain([
+                    ("handed_sent", self.clients.sent),
+                    ("handed_lost", self.clients.lost),
+                ])
                 .filter(|(_, count)| *count > 0)
-                .map(|(counter, count)| (counter.name().to_owned(), count))
+                .map(|(name, count)| (name.to_owned(), count))
                 .collect(),
         }
     }
@@ -180,7 +185,7 @@ impl Node {
             name: config.name.value.clone(),
             address: format!("{}:{}", config.vip.value, config.port),
             protocol: config.protocol.name().into(),
-            mode: "dsr".into(),
+            mode: config.mode.name().into(),
             slots: config.slots,
             backends: status
                 .iter()

@@ -6,7 +6,7 @@ use super::{
     check::{Timing, is_path},
     ipv4, on_a_link, or, socket_v4,
 };
-use crate::config::model::{Backend, Health, HealthKind, Protocol, Service};
+use crate::config::model::{Backend, Health, HealthKind, Mode, Protocol, Service};
 
 /// Katran's and the usual size: shares are exact to 0.01 % with up to some hundred backends.
 const DEFAULT_SLOTS: u32 = 65_537;
@@ -21,7 +21,7 @@ pub(super) fn service(section: &Section) -> Option<Service> {
     let port = port(section);
     let protocols = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
     let protocol = section.need("protocol", section.choice("protocol", &protocols));
-    mode(section);
+    let mode = mode(section);
     let slots = slots(section);
     section.not_yet("on_failure", &["\"keep\""]);
     let health = health(section);
@@ -40,6 +40,7 @@ pub(super) fn service(section: &Section) -> Option<Service> {
         vip: vip?,
         port: port?,
         protocol: protocol?.value,
+        mode: mode?,
         slots: slots?,
         health: health.ok()?,
         backends,
@@ -59,10 +60,13 @@ fn port(section: &Section) -> Option<u16> {
     Some(port?.value)
 }
 
-fn mode(section: &Section) {
-    if !section.not_yet_words("mode", &["nat", "ipip", "gue", "fullnat"]) {
-        section.need("mode", section.choice("mode", &[("dsr", ())]));
+fn mode(section: &Section) -> Option<Mode> {
+    if section.not_yet_words("mode", &["ipip", "gue", "fullnat"]) {
+        return None;
     }
+    let modes = [Mode::Dsr, Mode::Nat].map(|mode| (mode.name(), mode));
+    let mode = section.need("mode", section.choice("mode", &modes));
+    mode.map(|mode| mode.value)
 }
 
 /// A prime: Maglev's permutations need one. None where it is wrong.

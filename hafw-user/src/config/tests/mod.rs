@@ -3,6 +3,7 @@
 mod keys;
 mod machine;
 mod meaning;
+mod nat;
 mod parts;
 mod values;
 

@@ -1,11 +1,14 @@
 //! L4 services against routers, listeners and each other.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use hafw_config::Place;
 
 use super::Judge;
-use crate::config::model::{HealthKind, Protocol, Service};
+use crate::config::model::{HealthKind, Mode, Protocol, Service, Vip};
 
 impl Judge<'_> {
     pub(super) fn services(&self) {
@@ -34,6 +37,55 @@ impl Judge<'_> {
             self.backends(service);
             self.listener_of(service);
         }
+        self.nat_backends();
+    }
+
+    /// A reply's source must lead back to one service, and it must come back through this node.
+    fn nat_backends(&self) {
+        let mut taken: BTreeMap<_, (&Service, &Place)> = BTreeMap::new();
+        let nat = |service: &&Service| service.mode == Mode::Nat;
+        for service in self.draft.services.iter().filter(nat) {
+            for backend in &service.backends {
+                let (address, place) = (backend.address.value, &backend.address.place);
+                let key = (address, service.protocol == Protocol::Udp);
+                // Twice in one service was noted.
+                if let Some((first, at)) = taken.get(&key)
+                    && first.name.value != service.name.value
+                {
+                    let message = format!(
+                        "backend {address}: service {:?} has it too, at {at}, and both are \"nat\": \
+                         an answer from there could not be told to be the one's or the other's",
+                        first.name.value
+                    );
+                    self.of_service(service, place, message);
+                }
+                taken.entry(key).or_insert((service, place));
+                if let Some(vip) = self.vip_beside(service, *address.ip()) {
+                    let message = format!(
+                        "service {:?}: backend {address}: in the VIP's own network, {vip}: clients \
+                         of that network get its answers directly and un-rewritten, unless it has \
+                         routes to them by way of this node (docs/l4.md)",
+                        service.name.value
+                    );
+                    self.document.warning(place, message);
+                }
+            }
+        }
+    }
+
+    /// The service's VIP with its network, if an address lies in that.
+    fn vip_beside(&self, service: &Service, address: Ipv4Addr) -> Option<String> {
+        let mut vips = self.draft.routers.iter().flat_map(|router| &router.vips);
+        let vip = vips.find(|vip| vip.value.address == service.vip.value)?;
+        let Vip {
+            address: vip,
+            prefix,
+        } = vip.value;
+        let mask = u32::MAX
+            .checked_shl(32u32.saturating_sub(prefix.into()))
+            .unwrap_or(0);
+        let same = vip.to_bits() & mask == address.to_bits() & mask;
+        same.then(|| format!("{vip}/{prefix}"))
     }
 
     /// Both kinds of health check open a TCP connection.
@@ -56,7 +108,7 @@ impl Judge<'_> {
         let mut addresses = BTreeMap::new();
         for backend in &service.backends {
             let (address, place) = (backend.address.value, &backend.address.place);
-            if address.port() != service.port {
+            if service.mode == Mode::Dsr && address.port() != service.port {
                 let message = format!(
                     "backend {address}: mode \"dsr\" does not change the port: expected {}",
                     service.port
@@ -66,8 +118,8 @@ impl Judge<'_> {
             if self.is_vip((*address.ip()).into()) {
                 self.of_service(service, place, format!("backend {address}: it is a VIP"));
             }
-            // The port is the service's, or already wrong.
-            if let Some(first) = addresses.insert(*address.ip(), place) {
+            // Of `dsr` the port is the service's, or already wrong.
+            if let Some(first) = addresses.insert(address, place) {
                 let message = format!("backend {address}: it is one already, at {first}");
                 self.of_service(service, place, message);
             }
