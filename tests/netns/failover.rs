@@ -6,18 +6,13 @@ use std::{
 };
 
 use hafw_lab::{
-    Lab, Scope, Signal, Station, VIP_WWW, pause,
-    peers::{ECHO_PORT, Echo, Hafw, Router, Timing, hafw_config},
+    Lab, Signal, Station, VIP_WWW, pause,
+    peers::{ECHO_PORT, Echo, Timing},
     probe::{Observation, Observer, Report, TcpProbe, UdpProbe},
     wait_until,
 };
 
-/// Two nodes with an L4 service, and a client that uses it once a millisecond.
-struct Pair {
-    lab: Lab,
-    nodes: [Hafw; 2],
-    _echoes: Vec<Echo>,
-}
+use crate::pair::{Pair, dsr_service};
 
 struct Probes {
     udp: UdpProbe,
@@ -29,66 +24,28 @@ struct Found {
     owners: Observation,
 }
 
-impl Pair {
-    fn start(purpose: &str, timing: Timing) -> Self {
-        let lab = Lab::new(purpose).unwrap();
-        let echoes = Station::BACKENDS.map(|web| {
-            lab[web].accept_vip(VIP_WWW).unwrap();
-            Echo::start(&lab[web], VIP_WWW, ECHO_PORT).unwrap()
-        });
-        let binary = Hafw::built().unwrap();
-        let nodes = Station::NODES.map(|station| {
-            let host = &lab[station];
-            let config = hafw_config(host, &[Router::oldboy(station, timing)], &services());
-            let mut hafw = Hafw::new(host, &binary, &config).unwrap();
-            hafw.daemon.start().unwrap();
-            hafw
-        });
-        let mut pair = Self {
-            lab,
-            nodes,
-            _echoes: echoes.into(),
-        };
-        pair.settle();
-        pair
-    }
+/// Two nodes with an L4 service over UDP and TCP, and the echoes behind it.
+fn start(purpose: &str, timing: Timing) -> (Pair, [Echo; 3]) {
+    let lab = Lab::new(purpose).unwrap();
+    let echoes = Station::BACKENDS.map(|web| {
+        lab[web].accept_vip(VIP_WWW).unwrap();
+        Echo::start(&lab[web], VIP_WWW, ECHO_PORT).unwrap()
+    });
+    let services = ["udp", "tcp"].map(|of| dsr_service(of, VIP_WWW, ECHO_PORT, ""));
+    (Pair::start(lab, timing, &services.concat()), echoes)
+}
 
-    /// Waits until lb01 is Active and lb02 stands by.
-    fn settle(&mut self) {
-        self.wait(0, "active");
-        self.wait(1, "backup");
-    }
-
-    fn wait(&mut self, node: usize, state: &str) {
-        self.nodes[node]
-            .wait_for_router("oldboy", state, Duration::from_secs(20))
-            .unwrap_or_else(|error| panic!("{state}: {error}\n{}", self.logs()));
-    }
-
-    /// To lb01's controller, not to its proxy.
-    fn signal(&mut self, signal: Signal) {
-        self.nodes[0].daemon.signal(Scope::Process, signal).unwrap();
-    }
-
-    fn probe(&self) -> Probes {
-        let to = SocketAddrV4::new(VIP_WWW, ECHO_PORT);
-        let client = &self.lab[Station::Client];
-        let probes = Probes {
-            udp: UdpProbe::start(client, to, Duration::from_millis(1)).unwrap(),
-            observer: Observer::start(&self.lab[Station::Observer], &[VIP_WWW]).unwrap(),
-        };
-        // Something to compare with: who owned the VIP before, and that it answered.
-        pause(Duration::from_millis(300)).unwrap();
-        probes
-    }
-
-    fn logs(&self) -> String {
-        self.nodes
-            .iter()
-            .map(|node| node.daemon.log_tail())
-            .collect::<Vec<_>>()
-            .join("\n---\n")
-    }
+/// A client that uses the service once a millisecond.
+fn probe(pair: &Pair) -> Probes {
+    let to = SocketAddrV4::new(VIP_WWW, ECHO_PORT);
+    let client = &pair.lab[Station::Client];
+    let probes = Probes {
+        udp: UdpProbe::start(client, to, Duration::from_millis(1)).unwrap(),
+        observer: Observer::start(&pair.lab[Station::Observer], &[VIP_WWW]).unwrap(),
+    };
+    // Something to compare with: who owned the VIP before, and that it answered.
+    pause(Duration::from_millis(300)).unwrap();
+    probes
 }
 
 impl Probes {
@@ -119,31 +76,11 @@ impl Found {
     }
 }
 
-fn services() -> String {
-    let backends = |port: u16| {
-        let one = |web: Station| {
-            format!(
-                "[[service.backend]]\naddress = \"{}:{port}\"\n",
-                web.address()
-            )
-        };
-        Station::BACKENDS.map(one).concat()
-    };
-    let service = |protocol: &str| {
-        format!(
-            "\n[[service]]\nname = \"echo-{protocol}\"\nvip = \"{VIP_WWW}\"\nport = {ECHO_PORT}\n\
-             protocol = \"{protocol}\"\nmode = \"dsr\"\n{}",
-            backends(ECHO_PORT)
-        )
-    };
-    service("udp") + &service("tcp")
-}
-
 #[test]
 #[ignore = "requires root"]
 fn a_graceful_stop_loses_no_packet_of_a_service() {
-    let mut pair = Pair::start("term", Timing::V3Tenth);
-    let probes = pair.probe();
+    let (mut pair, _echoes) = start("term", Timing::V3Tenth);
+    let probes = probe(&pair);
 
     pair.nodes[0].daemon.stop(Duration::from_secs(20)).unwrap();
     pair.wait(1, "active");
@@ -156,10 +93,10 @@ fn a_graceful_stop_loses_no_packet_of_a_service() {
 #[test]
 #[ignore = "requires root"]
 fn a_killed_controller_leaves_one_owner_and_its_service_running() {
-    let mut pair = Pair::start("kill", Timing::V3Tenth);
-    let probes = pair.probe();
+    let (mut pair, _echoes) = start("kill", Timing::V3Tenth);
+    let probes = probe(&pair);
 
-    pair.signal(Signal::SIGKILL);
+    pair.signal(0, Signal::SIGKILL);
     pair.wait(1, "active");
 
     let found = probes.stop();
@@ -170,13 +107,13 @@ fn a_killed_controller_leaves_one_owner_and_its_service_running() {
 #[test]
 #[ignore = "requires root"]
 fn a_stopped_controller_that_goes_on_does_not_fight() {
-    let mut pair = Pair::start("stop", Timing::V3Tenth);
-    let probes = pair.probe();
+    let (mut pair, _echoes) = start("stop", Timing::V3Tenth);
+    let probes = probe(&pair);
 
-    pair.signal(Signal::SIGSTOP);
+    pair.signal(0, Signal::SIGSTOP);
     pair.wait(1, "active");
     pause(Duration::from_secs(2)).unwrap();
-    pair.signal(Signal::SIGCONT);
+    pair.signal(0, Signal::SIGCONT);
     pair.settle();
 
     let found = probes.stop();
@@ -188,10 +125,10 @@ fn a_stopped_controller_that_goes_on_does_not_fight() {
 #[test]
 #[ignore = "requires root"]
 fn a_restart_within_the_lease_loses_nothing_and_moves_nothing() {
-    let mut pair = Pair::start("again", Timing::V2Second);
-    let probes = pair.probe();
+    let (mut pair, _echoes) = start("again", Timing::V2Second);
+    let probes = probe(&pair);
 
-    pair.signal(Signal::SIGKILL);
+    pair.signal(0, Signal::SIGKILL);
     pair.nodes[0]
         .daemon
         .wait_for_end(Duration::from_secs(5))
@@ -209,10 +146,10 @@ fn a_restart_within_the_lease_loses_nothing_and_moves_nothing() {
 #[test]
 #[ignore = "requires root"]
 fn failback_loses_nothing() {
-    let mut pair = Pair::start("back", Timing::V3Tenth);
+    let (mut pair, _echoes) = start("back", Timing::V3Tenth);
     pair.nodes[0].daemon.stop(Duration::from_secs(20)).unwrap();
     pair.wait(1, "active");
-    let probes = pair.probe();
+    let probes = probe(&pair);
 
     pair.nodes[0].daemon.start().unwrap();
     pair.settle();
@@ -225,8 +162,8 @@ fn failback_loses_nothing() {
 #[test]
 #[ignore = "requires root"]
 fn a_lost_carrier_gives_the_vip_up() {
-    let mut pair = Pair::start("carrier", Timing::V3Tenth);
-    let probes = pair.probe();
+    let (mut pair, _echoes) = start("carrier", Timing::V3Tenth);
+    let probes = probe(&pair);
 
     pair.lab.set_carrier(Station::Lb01, false).unwrap();
     pair.wait(0, "fault");
@@ -245,8 +182,8 @@ fn a_lost_carrier_gives_the_vip_up() {
 #[test]
 #[ignore = "requires root"]
 fn a_partition_heals_without_a_black_hole() {
-    let mut pair = Pair::start("part", Timing::V2Second);
-    let probes = pair.probe();
+    let (mut pair, _echoes) = start("part", Timing::V2Second);
+    let probes = probe(&pair);
     pair.lab.cut(Station::Lb01).unwrap();
     pair.wait(1, "active");
     pause(Duration::from_secs(20)).unwrap();
@@ -277,8 +214,8 @@ fn a_partition_heals_without_a_black_hole() {
 #[test]
 #[ignore = "requires root"]
 fn a_firewall_that_drops_adverts_makes_no_second_owner() {
-    let mut pair = Pair::start("filter", Timing::V3Tenth);
-    let probes = pair.probe();
+    let (mut pair, _echoes) = start("filter", Timing::V3Tenth);
+    let probes = probe(&pair);
 
     for station in Station::NODES {
         pair.lab[station].drop_input("ip protocol 112").unwrap();
@@ -295,13 +232,13 @@ fn a_firewall_that_drops_adverts_makes_no_second_owner() {
 #[test]
 #[ignore = "requires root"]
 fn connections_through_a_service_survive_the_death_of_the_active() {
-    let mut pair = Pair::start("tcp", Timing::V3Tenth);
+    let (mut pair, _echoes) = start("tcp", Timing::V3Tenth);
     let to = SocketAddrV4::new(VIP_WWW, ECHO_PORT);
     let client = &pair.lab[Station::Client];
     let talks = TcpProbe::start(client, to, 20, Duration::from_millis(5)).unwrap();
     pause(Duration::from_millis(300)).unwrap();
 
-    pair.signal(Signal::SIGKILL);
+    pair.signal(0, Signal::SIGKILL);
     pair.wait(1, "active");
     // Beyond the time that the dead node's XDP goes on steering.
     pause(Duration::from_secs(7)).unwrap();
@@ -317,8 +254,8 @@ fn connections_through_a_service_survive_the_death_of_the_active() {
 #[test]
 #[ignore = "requires root"]
 fn a_node_that_lost_power_is_replaced_within_the_down_interval() {
-    let mut pair = Pair::start("power", Timing::V3Tenth);
-    let probes = pair.probe();
+    let (mut pair, _echoes) = start("power", Timing::V3Tenth);
+    let probes = probe(&pair);
 
     pair.lab.cut(Station::Lb01).unwrap();
     pair.wait(1, "active");

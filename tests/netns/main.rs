@@ -8,5 +8,7 @@ mod handover;
 mod interop;
 mod lesson;
 mod nat;
+mod pair;
 mod refusals;
+mod spread;
 mod tracking;

@@ -3,13 +3,14 @@
 use std::{
     env,
     fmt::Write as _,
+    net::SocketAddrV4,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::Deserialize;
 
-use crate::{Daemon, Host, LabError, lab, peers::Router, wait_until};
+use crate::{Daemon, Host, LabError, Station, lab, peers::Router, wait_until};
 
 /// A hafw on a node.
 #[derive(Debug)]
@@ -85,6 +86,15 @@ pub struct BackendState {
     pub packets: u64,
 }
 
+/// What `hafw trace` says of a flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// The backend that the flow's hash names.
+    pub backend: Option<Station>,
+    /// `steered`, `local`, `passed`, or `dropped` and why.
+    pub verdict: String,
+}
+
 impl Hafw {
     /// The binary beside the program that runs: cargo builds tests into the same target folder.
     ///
@@ -151,6 +161,32 @@ impl Hafw {
         let socket = socket.to_string_lossy();
         let args: Vec<_> = args.iter().copied().chain(["--socket", &socket]).collect();
         self.host.output(&self.binary, &args)
+    }
+
+    /// Asks the node where a flow goes.
+    ///
+    /// # Errors
+    /// It does not answer, or not in the form that is expected.
+    pub fn trace(
+        &self,
+        from: SocketAddrV4,
+        to: SocketAddrV4,
+        protocol: &str,
+    ) -> Result<Traced, LabError> {
+        let (from, to) = (from.to_string(), to.to_string());
+        let text = self.ask(&["trace", "--from", &from, "--to", &to, "--proto", protocol])?;
+        let backend = text.lines().find_map(|line| {
+            let (address, _) = line.strip_prefix("backend ")?.split_once(':')?;
+            Station::ALL
+                .into_iter()
+                .find(|station| station.address().to_string() == address)
+        });
+        let verdict = text.lines().find_map(|line| line.strip_prefix("=> "));
+        let unexpected = || LabError::Unexpected(format!("hafw trace has no verdict: {text}"));
+        Ok(Traced {
+            backend,
+            verdict: verdict.ok_or_else(unexpected)?.to_owned(),
+        })
     }
 
     /// Asks the node for its status.

@@ -12,7 +12,7 @@ pub use capture::Capture;
 pub(crate) use echo::MESSAGE;
 pub use echo::{ECHO_PORT, Echo};
 pub use hafw::{
-    BackendState, Hafw, InterfaceState, NodeState, RouterState, ServiceState, hafw_config,
+    BackendState, Hafw, InterfaceState, NodeState, RouterState, ServiceState, Traced, hafw_config,
 };
 pub use keepalived::Keepalived;
 pub use lesson::{lesson_sites, lesson_www};

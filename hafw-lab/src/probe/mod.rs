@@ -4,12 +4,14 @@
 //! table, until it is stopped. Times of arrival are the kernel's.
 
 mod clock;
+mod flow;
 mod http;
 mod observer;
 mod report;
 mod tcp;
 mod udp;
 
+pub use flow::Flow;
 pub use http::{HttpProbe, Request};
 pub use observer::{Event, Observation, Observer, Seen, Tenure};
 pub use report::{Gap, PATIENCE, Report, Sample};

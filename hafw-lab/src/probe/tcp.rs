@@ -91,7 +91,8 @@ fn talk(mut stream: TcpStream, interval: Duration, stop: &AtomicBool) -> io::Res
     })
 }
 
-fn exchange(stream: &mut TcpStream, number: u64) -> io::Result<Option<Station>> {
+/// Sends a message and returns who answered it.
+pub(super) fn exchange(stream: &mut TcpStream, number: u64) -> io::Result<Option<Station>> {
     let sent = number.to_be_bytes();
     stream.write_all(&sent)?;
     let mut answer = [0; MESSAGE + 1];
