@@ -50,6 +50,8 @@ static ROUTER: LazyLock<RouterConfig> = LazyLock::new(|| RouterConfig {
     interval: Interval::from_seconds(1).expect("not 0"),
     down_timer_adverts: 3,
     preempt: true,
+    preempt_delay: Duration::ZERO,
+    start_delay: Duration::ZERO,
     source: Ipv4Addr::new(10, 0, 0, 7).into(),
     addresses: vec![Ipv4Addr::new(10, 0, 0, 3).into()],
     auth: Auth::Pass(*b"1111\0\0\0\0"),

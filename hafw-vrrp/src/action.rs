@@ -110,6 +110,8 @@ pub enum Cause {
     Superseded,
     /// A check of weight 0, or the link.
     Fault,
+    /// Another router of its sync group gave its addresses up or is in fault.
+    SyncGroup,
     /// The fault is over.
     Recovery,
 }
@@ -128,6 +130,7 @@ impl Cause {
             Self::ActiveHeard => "the Active was heard after all",
             Self::Superseded => "its lease had run out and another router took over",
             Self::Fault => "a tracked check or the link failed",
+            Self::SyncGroup => "its sync group moves together",
             Self::Recovery => "the fault is over",
         }
     }

@@ -23,6 +23,11 @@ pub struct RouterConfig {
     pub down_timer_adverts: u8,
     /// Preempt_Mode. An owner always preempts (RFC 9568 §6.1).
     pub preempt: bool,
+    /// How long an Active of lower priority is left alone, counted from its first advert. Not by an
+    /// owner.
+    pub preempt_delay: Duration,
+    /// From [`crate::VirtualRouter::startup`] until this router takes part.
+    pub start_delay: Duration,
     /// Where adverts leave from: the interface's primary address; over IPv6 its link-local one
     /// (RFC 9568 §5.1.2.1).
     pub source: IpAddr,
@@ -120,6 +125,8 @@ mod tests {
             interval,
             down_timer_adverts: 3,
             preempt: true,
+            preempt_delay: Duration::ZERO,
+            start_delay: Duration::ZERO,
             source: [10, 0, 0, 5].into(),
             addresses: vec![[10, 0, 0, 3].into()],
             auth: Auth::Pass(*b"1111\0\0\0\0"),

@@ -14,12 +14,15 @@
 //! A drain ends when the ring is empty, or with the first event that is younger than the drain
 //! itself: a flood of adverts does not keep timers from firing.
 
+mod groups;
+
 use std::collections::BTreeMap;
 
 use hafw_common::counters::Counter;
 
+use self::groups::Groups;
 use crate::{
-    Action, Effects, Event, Instant, Priority, Refusal, VirtualRouter, lease::XDP_RUN_TIME,
+    Action, Cause, Effects, Event, Instant, Priority, Refusal, VirtualRouter, lease::XDP_RUN_TIME,
     wire::Advertisement,
 };
 
@@ -27,6 +30,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Engine {
     routers: Vec<VirtualRouter>,
+    groups: Groups,
     /// When the last drain began: what arrived before was met by then.
     drained_at: Instant,
     refused: BTreeMap<(usize, Counter), u64>,
@@ -37,10 +41,25 @@ impl Engine {
     #[must_use]
     pub fn new(routers: Vec<VirtualRouter>) -> Self {
         Self {
+            groups: Groups::alone(routers.len()),
             routers,
             drained_at: Instant::from_nanos(0),
             refused: BTreeMap::new(),
         }
+    }
+
+    /// Makes these routers a sync group: they move together. A router is in one group at most, and a
+    /// group has owners only or none.
+    #[must_use]
+    pub fn with_group(mut self, routers: &[usize]) -> Self {
+        self.groups.join(routers);
+        self
+    }
+
+    /// The routers of a router's sync group, itself among them.
+    #[must_use]
+    pub fn group_of(&self, router: usize) -> &[usize] {
+        self.groups.with(router)
     }
 
     /// The routers.
@@ -61,24 +80,21 @@ impl Engine {
         loop {
             let now = effects.now();
             self.drain(now, effects);
-            for router in &mut self.routers {
-                router.handle_timeout(now);
-            }
+            self.groups.fire(&mut self.routers, now);
             self.carry_out(effects);
-            let deadline = self
-                .routers
-                .iter()
-                .filter_map(VirtualRouter::poll_timeout)
-                .min();
+            let deadline = self.groups.deadline(&self.routers);
             if deadline.is_none_or(|deadline| deadline > effects.now()) {
                 return deadline;
             }
         }
     }
 
-    /// See [`VirtualRouter::startup`].
+    /// See [`VirtualRouter::startup`]. A sync group starts with the last of its routers.
     pub fn startup(&mut self, router: usize, effects: &mut impl Effects) {
-        self.tell(router, effects, VirtualRouter::startup);
+        if self.groups.start(router) {
+            let group = self.groups.with(router).to_vec();
+            self.tell(&group, effects, |_, router, now| router.startup(now));
+        }
     }
 
     /// See [`VirtualRouter::adopt`]. Unlike with the other commands, events that wait are not
@@ -91,6 +107,7 @@ impl Engine {
         effects: &mut impl Effects,
     ) {
         let now = effects.now();
+        self.groups.start(router);
         if let Some(router) = self.routers.get_mut(router) {
             router.adopt(now, lease_ends, priority);
         }
@@ -104,36 +121,49 @@ impl Engine {
         }
     }
 
-    /// See [`VirtualRouter::fault`].
+    /// See [`VirtualRouter::fault`]. The whole sync group is in fault then.
     pub fn fault(&mut self, router: usize, effects: &mut impl Effects) {
-        self.tell(router, effects, VirtualRouter::fault);
+        self.groups.fault(router, true);
+        let group = self.groups.with(router).to_vec();
+        self.tell(&group, effects, |index, member, now| {
+            let cause = if index == router {
+                Cause::Fault
+            } else {
+                Cause::SyncGroup
+            };
+            member.fault_by(now, cause);
+        });
     }
 
-    /// See [`VirtualRouter::recover`].
+    /// See [`VirtualRouter::recover`]. A sync group recovers with the last of its routers.
     pub fn recover(&mut self, router: usize, effects: &mut impl Effects) {
-        self.tell(router, effects, VirtualRouter::recover);
+        if !self.groups.fault(router, false) {
+            let group = self.groups.with(router).to_vec();
+            self.tell(&group, effects, |_, router, now| router.recover(now));
+        }
     }
 
     /// Every router gives its addresses up, in order.
     pub fn shutdown(&mut self, effects: &mut impl Effects) {
-        for router in 0..self.routers.len() {
-            self.tell(router, effects, VirtualRouter::shutdown);
-        }
+        let all: Vec<usize> = (0..self.routers.len()).collect();
+        self.tell(&all, effects, |_, router, now| router.shutdown(now));
     }
 
     fn tell(
         &mut self,
-        router: usize,
+        routers: &[usize],
         effects: &mut impl Effects,
-        what: impl FnOnce(&mut VirtualRouter, Instant),
+        what: impl Fn(usize, &mut VirtualRouter, Instant),
     ) {
         let before = effects.now();
         self.drain(before, effects);
         // Read again: a timer that the command sets must not begin before what the drain met, and
         // a router that took no part ignored.
         let now = effects.now();
-        if let Some(router) = self.routers.get_mut(router) {
-            what(router, now);
+        for index in routers {
+            if let Some(router) = self.routers.get_mut(*index) {
+                what(*index, router, now);
+            }
         }
         self.carry_out(effects);
     }
@@ -158,6 +188,7 @@ impl Engine {
             }
         }
         self.drained_at = now;
+        self.groups.level(&mut self.routers, now);
     }
 
     fn meet(&mut self, index: usize, event: Event, effects: &mut impl Effects) {

@@ -48,6 +48,10 @@ pub struct VirtualRouter {
     transitions: u64,
     /// Something that forbids owning the addresses is wrong.
     faulty: bool,
+    /// In Initialize, after startup: when it takes part.
+    starts_at: Option<Instant>,
+    /// As Backup: from when on an Active of lower priority, which was heard, may be preempted.
+    preempts_at: Option<Instant>,
     announcements: Announcements,
     /// When an advert out of turn was last sent.
     answered_at: Option<Instant>,
@@ -70,6 +74,8 @@ impl VirtualRouter {
             since: Instant::from_nanos(0),
             transitions: 0,
             faulty: false,
+            starts_at: None,
+            preempts_at: None,
             announcements: Announcements::new(),
             answered_at: None,
             failed_at: None,
@@ -78,11 +84,16 @@ impl VirtualRouter {
         }
     }
 
-    /// Takes part from now on: as Backup, as Active if it is the owner (RFC 9568 §6.4.1), or in
-    /// Fault if one was reported. Only in Initialize.
+    /// Takes part once its start delay is over: as Backup, as Active if it is the owner (RFC 9568
+    /// §6.4.1), or in Fault if one was reported. Only in Initialize.
     pub fn startup(&mut self, now: Instant) {
-        if self.state == State::Initialize {
+        if self.state != State::Initialize {
+            return;
+        }
+        if self.config.start_delay.is_zero() {
             self.begin(now, Cause::Startup);
+        } else {
+            self.starts_at.get_or_insert(now + self.config.start_delay);
         }
     }
 
@@ -93,6 +104,7 @@ impl VirtualRouter {
         if self.state != State::Initialize {
             return;
         }
+        self.starts_at = None;
         self.set_priority(priority);
         self.advertised = priority;
         if lease_ends <= now {
@@ -120,12 +132,17 @@ impl VirtualRouter {
             });
             self.say(Priority::RELEASE);
         }
+        self.starts_at = None;
         self.enter(now, State::Initialize, Cause::Shutdown);
     }
 
     /// A check of weight 0 failed, or the link is gone: the addresses must not be owned. Before
     /// startup, the fault is kept for then.
     pub fn fault(&mut self, now: Instant) {
+        self.fault_by(now, Cause::Fault);
+    }
+
+    pub(crate) fn fault_by(&mut self, now: Instant, cause: Cause) {
         self.faulty = true;
         match self.state {
             State::Fault | State::Initialize => {}
@@ -134,10 +151,27 @@ impl VirtualRouter {
                     grace: self.config.grace,
                 });
                 self.say(Priority::RELEASE);
-                self.enter(now, State::Fault, Cause::Fault);
+                self.enter(now, State::Fault, cause);
             }
-            State::Backup { .. } => self.enter(now, State::Fault, Cause::Fault),
+            State::Backup { .. } => self.enter(now, State::Fault, cause),
         }
+    }
+
+    /// Its sync group goes to Backup: an Active gives the addresses up with priority 0, so that they
+    /// move within Skew_Time, as those of the router that moved the group do.
+    pub(crate) fn stand_down(&mut self, now: Instant) {
+        let State::Active { leased_until, .. } = self.state else {
+            return;
+        };
+        if leased_until.is_none() {
+            self.void_lease_actions();
+        } else {
+            self.revoke(Revocation::Orderly {
+                grace: self.config.grace,
+            });
+            self.say(Priority::RELEASE);
+        }
+        self.become_backup(now, self.config.interval, Cause::SyncGroup);
     }
 
     /// The fault is over.
@@ -165,6 +199,10 @@ impl VirtualRouter {
     /// Time has come to `now`. Spurious calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.state {
+            State::Initialize if self.starts_at.is_some_and(|at| now >= at) => {
+                self.starts_at = None;
+                self.begin(now, Cause::Startup);
+            }
             // RFC 9568 §6.4.2: the Active_Down_Timer fires.
             State::Backup {
                 active_down_timer,
@@ -205,6 +243,7 @@ impl VirtualRouter {
     /// from `t` on. At `written` its words were: what XDP met before, it judged by the lease before.
     pub fn advert_sent(&mut self, t: Instant, written: Instant) {
         self.failed_at = None;
+        self.preempts_at = None;
         self.written_at = written;
         self.advertised = self.priority;
         let until = t + self.config.lease_length();
@@ -233,6 +272,7 @@ impl VirtualRouter {
     /// That advert could not be sent. The lease, if there is one, runs out unless the next can.
     pub fn advert_failed(&mut self, now: Instant) {
         self.failed_at = Some(now);
+        self.preempts_at = None;
         if let State::Active {
             leased_until,
             waited,
@@ -256,7 +296,8 @@ impl VirtualRouter {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Initialize | State::Fault => None,
+            State::Initialize => self.starts_at,
+            State::Fault => None,
             State::Backup {
                 active_down_timer, ..
             } => Some(active_down_timer),
@@ -320,6 +361,9 @@ impl VirtualRouter {
         self.state = state;
         if to != StateKind::Active {
             self.announcements.end();
+        }
+        if matches!(to, StateKind::Initialize | StateKind::Fault) {
+            self.preempts_at = None;
         }
         if from != to {
             self.since = now;

@@ -120,6 +120,8 @@ fn spec(router: &Router, interface: usize, source: Ipv4Addr) -> RouterSpec {
             interval: router.interval,
             down_timer_adverts: router.down_timer_adverts,
             preempt: router.preempt,
+            preempt_delay: router.preempt_delay,
+            start_delay: router.start_delay,
             source: source.into(),
             addresses: router
                 .vips

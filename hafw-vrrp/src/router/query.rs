@@ -36,6 +36,12 @@ impl VirtualRouter {
         matches!(self.state, State::Active { .. })
     }
 
+    /// Whether the state is Backup.
+    #[must_use]
+    pub fn is_backup(&self) -> bool {
+        matches!(self.state, State::Backup { .. })
+    }
+
     /// Whether it is Active and its lease certainly runs at `at`.
     #[must_use]
     pub fn is_leased(&self, at: Instant) -> bool {
@@ -46,6 +52,17 @@ impl VirtualRouter {
                 ..
             } => !doubtful && leased_until.is_some_and(|until| at < until),
             State::Initialize | State::Backup { .. } | State::Fault => false,
+        }
+    }
+
+    /// Whether it is a Backup whose Active_Down_Timer has fired.
+    #[must_use]
+    pub fn takes_over(&self, now: Instant) -> bool {
+        match self.state {
+            State::Backup {
+                active_down_timer, ..
+            } => now >= active_down_timer,
+            State::Initialize | State::Active { .. } | State::Fault => false,
         }
     }
 

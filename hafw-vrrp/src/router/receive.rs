@@ -97,6 +97,9 @@ impl VirtualRouter {
         };
         // What the ring lost is met after what came later.
         let outdated = released_at.is_some_and(|released| heard.at < released);
+        if !outdated {
+            self.time_preemption(heard);
+        }
         if heard.priority == Priority::RELEASE {
             // The Active gives the addresses up: take over after Skew_Time. Not if another router
             // was heard since.
@@ -127,12 +130,27 @@ impl VirtualRouter {
     /// The timer has fired, and the claim is not out. It is a Backup still: whatever would have
     /// restarted the timer does so. Otherwise the claim waits until XDP is done with the advert.
     fn heard_before_the_claim(&mut self, heard: &Heard) {
+        self.time_preemption(heard);
         if heard.priority != Priority::RELEASE && self.yields_to(heard.at, heard.priority) {
             let learnt = self.learn(heard.interval, self.config.interval);
             self.void_lease_actions();
             self.become_backup(heard.at, learnt, Cause::ActiveHeard);
         } else if let State::Active { answer_timer, .. } = &mut self.state {
             answer_timer.get_or_insert(heard.at + XDP_RUN_TIME);
+        }
+    }
+
+    /// The preemption delay runs from the first advert of an Active of lower priority, until one
+    /// that has precedence is heard.
+    fn time_preemption(&mut self, heard: &Heard) {
+        if heard.priority == Priority::RELEASE {
+            return;
+        }
+        if heard.priority >= self.priority {
+            self.preempts_at = None;
+        } else {
+            self.preempts_at
+                .get_or_insert(heard.at + self.config.preempt_delay);
         }
     }
 
@@ -207,9 +225,10 @@ impl VirtualRouter {
     }
 
     /// Whether a Backup lets a router of `priority` be Active: by that, where the address does not
-    /// matter, or because it does not preempt.
+    /// matter, or because it does not preempt, or not yet.
     fn yields_to(&self, at: Instant, priority: Priority) -> bool {
-        let preempts = self.config.preempt || self.priority == Priority::OWNER;
+        let soon = self.preempts_at.is_some_and(|due| at < due);
+        let preempts = self.priority == Priority::OWNER || (self.config.preempt && !soon);
         let mute = self
             .failed_at
             .is_some_and(|failed_at| at < failed_at + MUTE);

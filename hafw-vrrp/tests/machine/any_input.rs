@@ -1,7 +1,7 @@
 //! Whatever happens to a router, in any order and at any time: it does not panic, and what it asks
 //! for keeps the order that [`Action`] promises.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use hafw_vrrp::{Action, Instant, Priority, RouterConfig, StateKind, VirtualRouter};
 use proptest::{
@@ -186,9 +186,16 @@ proptest! {
     fn any_inputs_keep_the_order_of_the_actions(
         preempt in any::<bool>(),
         priority in 1..=255u8,
+        delays in prop_oneof![Just((0, 0)), (0..20_000u64, 0..5_000u64)],
         inputs in vec((input(), wait(), any::<bool>(), any::<bool>()), 0..60),
     ) {
-        let config = RouterConfig { preempt, priority: priority.into(), ..config() };
+        let config = RouterConfig {
+            preempt,
+            preempt_delay: Duration::from_millis(delays.0),
+            start_delay: Duration::from_millis(delays.1),
+            priority: priority.into(),
+            ..config()
+        };
         let start = Instant::from_nanos(1_000_000 * MS);
         let mut node = Node {
             router: VirtualRouter::new(config),

@@ -33,6 +33,8 @@ pub(crate) fn config() -> RouterConfig {
         interval: Interval::from_seconds(1).unwrap(),
         down_timer_adverts: 3,
         preempt: true,
+        preempt_delay: Duration::ZERO,
+        start_delay: Duration::ZERO,
         source: OWN,
         addresses: vec![[10, 0, 0, 3].into()],
         auth: Auth::None,

@@ -35,6 +35,7 @@ impl Params {
         let a = interval.as_duration().as_nanos() as Time;
         let down_timer_adverts = random.pick(&[3, 3, 3, 2, 5]);
         let preempt = !random.one_in(4);
+        let (preempt_delay, start_delay) = delays(random, interval.as_duration());
         let mut priorities: Vec<u8> = vec![150, 100, 50, 200];
         if random.one_in(4) {
             // Equal: the addresses decide.
@@ -49,6 +50,8 @@ impl Params {
             interval,
             down_timer_adverts,
             preempt: preempt || random.one_in(3),
+            preempt_delay,
+            start_delay,
             source: [10, 0, 0, 5 + i].into(),
             addresses: vec![[10, 0, 0, 3].into()],
             auth: Auth::Pass(*b"1111\0\0\0\0"),
@@ -76,6 +79,19 @@ impl Params {
     pub(crate) fn work(&self) -> Time {
         self.lateness + 300 * self.step
     }
+}
+
+/// Those of preemption and start. They are drawn from a copy of the generator, so that they leave the
+/// other draws of a seed as they are.
+fn delays(random: &Random, interval: Duration) -> (Duration, Duration) {
+    let mut random = random.clone();
+    if !random.one_in(3) {
+        return Default::default();
+    }
+    (
+        interval * random.pick(&[0, 2, 7, 20]),
+        interval * random.pick(&[0, 1, 5]),
+    )
 }
 
 /// n·A, in ns.

@@ -95,14 +95,20 @@ fn settle(world: &mut World) -> Result<(), String> {
     for node in &mut world.nodes {
         node.stall = None;
     }
-    run_to(world, world.now + longest_wait(world) + slack(world))?;
+    let config = &world.nodes[0].config;
+    let start_delay = config.start_delay.as_nanos() as Time;
+    let preempt_delay = config.preempt_delay.as_nanos() as Time;
+    run_to(
+        world,
+        world.now + start_delay + longest_wait(world) + slack(world),
+    )?;
     // A node that could not send waits for 10 s until it preempts, and then as long as any.
     let mute = if world.watch.counts.of(Met::Muted) == 0 {
         0
     } else {
         10_000_000_000
     };
-    let end = world.now + mute + longest_wait(world) + 2 * a;
+    let end = world.now + mute + preempt_delay + longest_wait(world) + 2 * a;
     while world.now < end {
         run_to(world, world.now + a / 10)?;
         if let Some(since) = world.watch.dark_since
