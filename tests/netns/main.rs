@@ -4,6 +4,7 @@
 
 mod adverts;
 mod failover;
+mod groups;
 mod handover;
 mod interop;
 mod lesson;

@@ -93,6 +93,12 @@ pub struct Router {
     pub down_timer_adverts: u8,
     /// Preempt_Mode.
     pub preempt: bool,
+    /// How long an Active of lower priority is left alone.
+    pub preempt_delay: Duration,
+    /// From the start until the router takes part.
+    pub start_delay: Duration,
+    /// Name of the routers that move together.
+    pub sync_group: Option<Located<String>>,
     /// Accept_Mode.
     pub accept: bool,
     /// How long a node that stepped down serves what still arrives.

@@ -12,7 +12,7 @@ use hafw_common::{
     v4_mapped,
     vip::{VIP_ACCEPT, VIP_HAS_SERVICE},
 };
-use hafw_vrrp::RouterConfig as VrrpRouter;
+use hafw_vrrp::{Priority, RouterConfig as VrrpRouter};
 
 use super::tracking::{Track, Tracking};
 use crate::{
@@ -37,13 +37,14 @@ pub(super) fn build(
         .routers
         .iter()
         .map(|router| {
+            let start_delay = start_delay(config, router);
             let interface = interfaces
                 .iter()
                 .position(|i| i.name == router.interface.value)?;
             let source = source_of(router, facts.interfaces.get(&router.interface.value)?)?;
             Some(Built {
                 entry: entry(config, router, interface, source),
-                spec: spec(router, interface, source),
+                spec: spec(router, interface, source, start_delay),
             })
         })
         .collect()
@@ -79,7 +80,9 @@ fn entry(config: &Config, router: &Router, interface: usize, source: Ipv4Addr) -
         Auth::None => (VRRP_AUTH_NONE, [0; 8]),
         Auth::Pass(data) => (VRRP_AUTH_PASS, data),
     };
-    let accept = if router.accept { VIP_ACCEPT } else { 0 };
+    // An owner accepts, whatever its Accept_Mode (RFC 9568 §6.1).
+    let accepts = router.accept || router.priority == Priority::OWNER;
+    let accept = if accepts { VIP_ACCEPT } else { 0 };
     let vips = router.vips.iter().map(|vip| {
         let service = if served.contains(&vip.address) {
             VIP_HAS_SERVICE
@@ -105,12 +108,24 @@ fn entry(config: &Config, router: &Router, interface: usize, source: Ipv4Addr) -
     }
 }
 
+/// A sync group takes part together: after the longest of its routers' delays.
+fn start_delay(config: &Config, router: &Router) -> Duration {
+    let group = config.routers.iter().filter(|other| {
+        router.sync_group.is_some()
+            && other.sync_group.as_ref().map(|group| &group.value)
+                == router.sync_group.as_ref().map(|group| &group.value)
+    });
+    group
+        .map(|other| other.start_delay)
+        .fold(router.start_delay, Duration::max)
+}
+
 /// A quarter more than the interval: a renewal that is only a little late is not yet suspect.
 fn suspend_after(interval: Duration) -> u64 {
     u64::try_from((interval + interval / 4).as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn spec(router: &Router, interface: usize, source: Ipv4Addr) -> RouterSpec {
+fn spec(router: &Router, interface: usize, source: Ipv4Addr, start_delay: Duration) -> RouterSpec {
     RouterSpec {
         name: router.name.value.clone(),
         router: VrrpRouter {
@@ -121,7 +136,7 @@ fn spec(router: &Router, interface: usize, source: Ipv4Addr) -> RouterSpec {
             down_timer_adverts: router.down_timer_adverts,
             preempt: router.preempt,
             preempt_delay: router.preempt_delay,
-            start_delay: router.start_delay,
+            start_delay,
             source: source.into(),
             addresses: router
                 .vips
@@ -133,5 +148,6 @@ fn spec(router: &Router, interface: usize, source: Ipv4Addr) -> RouterSpec {
             grace: router.grace,
         },
         interface,
+        sync_group: router.sync_group.as_ref().map(|group| group.value.clone()),
     }
 }

@@ -309,16 +309,25 @@ fn inherit_leases(datapath: &Datapath, built: &[Built]) -> anyhow::Result<Vec<St
         } else {
             None
         };
-        starts.push(match inherited {
-            Some(inherited) => Start::Adopt {
-                lease_ends: inherited.lease_ends,
-                priority: inherited.priority,
-            },
-            None => {
-                give_up(leases, index, router.spec.router.priority);
-                Start::Wait
-            }
-        });
+        starts.push(inherited.map_or(Start::Wait, |inherited| Start::Adopt {
+            lease_ends: inherited.lease_ends,
+            priority: inherited.priority,
+        }));
+    }
+    let partly = |router: &Built| {
+        let mut group = built.iter().zip(&starts);
+        router.spec.sync_group.is_some()
+            && group.any(|(other, start)| {
+                other.spec.sync_group == router.spec.sync_group && matches!(start, Start::Wait)
+            })
+    };
+    // All of a sync group go on, or none.
+    let partly: Vec<bool> = built.iter().map(partly).collect();
+    for (index, router) in built.iter().enumerate() {
+        if partly[index] || matches!(starts[index], Start::Wait) {
+            give_up(leases, index, router.spec.router.priority);
+            starts[index] = Start::Wait;
+        }
     }
     for beyond in built.len()..MAX_ROUTERS as usize {
         if leases.lease(beyond).serve_until != 0 {

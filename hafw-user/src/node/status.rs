@@ -7,6 +7,7 @@ use hafw_common::{
     router::{PeerKey, PeerSeen},
 };
 use hafw_lb::State;
+use hafw_vrrp::StateKind;
 use tracing::warn;
 
 use super::run::Node;
@@ -97,6 +98,9 @@ impl Node {
             Default::default()
         };
         let mut reasons = self.tracking.standing(index).reasons;
+        if machine.state().kind() == StateKind::Fault && !self.tracking.standing(index).fault {
+            reasons.push("a router of its sync group is in fault".into());
+        }
         if !snapshot.failure.is_empty() {
             reasons.push(format!("its adverts cannot be sent: {}", snapshot.failure));
         }

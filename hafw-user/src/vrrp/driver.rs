@@ -38,6 +38,8 @@ pub struct RouterSpec {
     pub router: RouterConfig,
     /// Index of its interface among [`DriverParts::interfaces`].
     pub interface: usize,
+    /// Routers with the same one move together.
+    pub sync_group: Option<String>,
 }
 
 /// What the driver works with.

@@ -2,6 +2,7 @@
 //! what came of it.
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::{
         Arc, Mutex, PoisonError,
@@ -142,12 +143,7 @@ pub fn spawn(parts: DriverParts, routers: Vec<(RouterSpec, Start)>) -> Result<Ha
     let wake = Arc::new(
         eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?,
     );
-    let mut engine = Engine::new(
-        routers
-            .iter()
-            .map(|(spec, _)| VirtualRouter::new(spec.router.clone()))
-            .collect(),
-    );
+    let mut engine = engine(routers.iter().map(|(spec, _)| spec));
     let starts: Vec<Start> = routers.iter().map(|(_, start)| *start).collect();
     let mut driver = Driver::open(parts, routers.into_iter().map(|(spec, _)| spec).collect())?;
     for (router, start) in starts.into_iter().enumerate() {
@@ -176,6 +172,20 @@ pub fn spawn(parts: DriverParts, routers: Vec<(RouterSpec, Start)>) -> Result<Ha
         while vrrp.step() {}
     })?;
     Ok(handle)
+}
+
+fn engine<'a>(specs: impl Iterator<Item = &'a RouterSpec>) -> Engine {
+    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut routers = Vec::new();
+    for (index, spec) in specs.enumerate() {
+        routers.push(VirtualRouter::new(spec.router.clone()));
+        if let Some(group) = &spec.sync_group {
+            groups.entry(group).or_default().push(index);
+        }
+    }
+    groups.values().fold(Engine::new(routers), |engine, group| {
+        engine.with_group(group)
+    })
 }
 
 struct Thread {
@@ -216,7 +226,9 @@ impl Thread {
             Command::Start(router) => engine.startup(router, driver),
             Command::Priority(router, priority) => engine.set_priority(router, priority),
             Command::Fault { router, local } => {
-                driver.set_local_in_fault(router, local);
+                for member in engine.group_of(router) {
+                    driver.set_local_in_fault(*member, local);
+                }
                 engine.fault(router, driver);
             }
             Command::Recover(router) => engine.recover(router, driver),

@@ -8,7 +8,7 @@ use std::{
 use hafw_config::{Located, Section};
 use hafw_vrrp::{Auth, ChecksumForm, Interval, Priority, Version, Vrid};
 
-use super::{interface_name, on_a_link, or};
+use super::{interface_name, name as label, on_a_link, or};
 use crate::config::model::{Router, Track, Vip};
 
 pub(super) fn router(section: &Section) -> Option<Router> {
@@ -30,6 +30,9 @@ pub(super) fn router(section: &Section) -> Option<Router> {
     );
     let down_timer_adverts = or(section.number("down_timer_adverts", 1..=100), 3);
     let preempt = or(section.boolean("preempt"), true);
+    let preempt_delay = or(section.duration("preempt_delay"), Duration::ZERO);
+    let start_delay = or(section.duration("start_delay"), Duration::ZERO);
+    let sync_group = section.parsed("sync_group", "a name", label);
     let accept = or(section.boolean("accept"), true);
     let grace = or(section.duration("grace"), Duration::from_secs(60));
     let track = section
@@ -55,6 +58,9 @@ pub(super) fn router(section: &Section) -> Option<Router> {
         checksum,
         down_timer_adverts,
         preempt,
+        preempt_delay,
+        start_delay,
+        sync_group,
         accept,
         grace,
         track,
@@ -62,11 +68,8 @@ pub(super) fn router(section: &Section) -> Option<Router> {
 }
 
 fn not_yet(section: &Section) {
-    section.not_yet("preempt_delay", &["\"0s\""]);
     section.not_yet("virtual_mac", &["false"]);
     section.not_yet("unicast_peers", &["[]"]);
-    section.not_yet("sync_group", &[]);
-    section.not_yet("start_delay", &["\"0s\""]);
     section.not_yet("split_brain", &["\"warn\""]);
     section.not_yet("witness", &["[]"]);
     section.not_yet("deaf_after", &[]);

@@ -36,6 +36,11 @@ fn a_missing_key_means_its_default() {
     assert_eq!(router.checksum, ChecksumForm::PseudoHeader);
     assert_eq!(router.down_timer_adverts, 3);
     assert_eq!((router.preempt, router.accept), (true, true));
+    assert_eq!(
+        (router.preempt_delay, router.start_delay),
+        (Duration::ZERO, Duration::ZERO)
+    );
+    assert!(router.sync_group.is_none());
     assert_eq!(router.grace, Duration::from_secs(60));
     assert!(config.proxy.is_none() && config.services.is_empty() && config.warnings.is_empty());
 }

@@ -180,15 +180,82 @@ fn what_is_hardly_meant_is_warned_of() {
         ]
     );
     assert_eq!(
-        warnings(&FULL.replace("priority = 150", "priority = 255")),
+        warnings(
+            &FULL
+                .replace("priority = 150", "priority = 255")
+                .replace("preempt = false\naccept = false\n", "")
+        ),
         [
             "f:12:8: warning: virtual_router \"oldboy\": priority 255 is that of the addresses' owner: \
           no weight changes it, only weight = 0 has an effect"
         ]
     );
+    let owner = "f:4:8: warning: virtual_router \"oldboy\":";
+    let why = "no effect: priority 255 is that of the addresses' owner, which always";
+    assert_eq!(
+        warnings(&LEAST.replace(
+            "vrid = 51",
+            "vrid = 51\npriority = 255\npreempt = false\npreempt_delay = \"1s\"\naccept = false"
+        )),
+        [
+            format!("{owner} accept = false: {why} accepts"),
+            format!("{owner} preempt = false: {why} preempts"),
+            format!("{owner} preempt_delay: {why} preempts"),
+        ]
+    );
+    assert_eq!(
+        warnings(&LEAST.replace(
+            "vrid = 51",
+            "vrid = 51\npreempt = false\npreempt_delay = \"1s\""
+        )),
+        [format!(
+            "{owner} preempt_delay: no effect: preempt is false"
+        )]
+    );
     let upstream = "[[upstream]]\nname = \"a\"\nserver = [{ address = \"10.0.0.8:80\" }]\n";
     assert_eq!(
         warnings(&format!("{LEAST}{upstream}")),
         ["f:8:1: warning: upstream \"a\": there is no [[server]]: no proxy is started"]
+    );
+}
+
+#[test]
+fn a_sync_group_has_several_routers_that_move_for_the_same_reasons() {
+    let grouped = FULL
+        .replace("vrid = 51", "vrid = 51\nsync_group = \"site\"")
+        .replace("vrid = 52", "vrid = 52\nsync_group = \"site\"");
+    let warnings = |text: &str| {
+        let config = parse("f", text).unwrap();
+        config
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    let alone = FULL.replace("vrid = 51", "vrid = 51\nsync_group = \"site\"");
+    assert_eq!(
+        warnings(&alone),
+        [
+            "f:15:14: warning: virtual_router \"oldboy\": sync_group = \"site\": no other router is in \
+          this group"
+        ]
+    );
+    assert_eq!(
+        warnings(&grouped),
+        [
+            "f:32:14: warning: virtual_router \"oldgirl\": sync_group = \"site\": it tracks other \
+          weights than \"oldboy\": a peer takes the group over only when it has precedence in all \
+          of it; give all the same weights, or use weight = 0 (fault), which moves the group"
+        ]
+    );
+    assert_eq!(
+        warnings(&grouped.replace("weight = -60", "weight = 0")),
+        [] as [&str; 0]
+    );
+    let owner = grouped.replace("priority = 150", "priority = 255");
+    assert_eq!(
+        parse("f", &owner).unwrap_err().to_string(),
+        "f:32:14: virtual_router \"oldgirl\": sync_group = \"site\": an owner (priority 255) takes \
+         the VIPs at its start, and a group only when all of it would: give all of it 255, or none"
     );
 }

@@ -3,6 +3,7 @@
 //! Sections that could not be read are missing here, so nothing is said to be missing that may
 //! stand in one of those.
 
+mod groups;
 mod services;
 
 use std::{
@@ -30,6 +31,7 @@ pub(super) fn validate(draft: &Draft, document: &Document) {
     judge.capacities();
     judge.routers();
     judge.vips();
+    judge.sync_groups();
     judge.tracks();
     judge.checks();
     judge.services();
@@ -149,6 +151,7 @@ impl Judge<'_> {
                 );
                 self.document.warning(&router.name.place, message);
             }
+            self.owner(router);
         }
         if routers.is_empty() && *routers_complete {
             self.general("there is no [[virtual_router]]: nothing to run".to_owned());
