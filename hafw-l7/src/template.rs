@@ -226,6 +226,16 @@ impl Template {
         });
     }
 
+    /// Appends the text as a URL, in whose path decoded values are escaped.
+    pub fn render_url(&self, scope: &Scope<'_>, values: &impl Values, out: &mut Vec<u8>) {
+        self.render_with(scope, values, out, |variable, start, out| {
+            if variable.is_decoded() {
+                let decoded = out.split_off(start);
+                escape::escape_path(&decoded, out);
+            }
+        });
+    }
+
     /// Has `finish` change what a variable has appended from a place on.
     fn render_with(
         &self,

@@ -62,7 +62,7 @@ impl<R: Fields> Values for RequestValues<'_, R> {
         match variable {
             Variable::Host => match request.authority() {
                 Some(authority) => {
-                    let host = host::split_port(authority).0;
+                    let host = host::plain(host::split_port(authority).0);
                     out.extend(host.iter().map(u8::to_ascii_lowercase));
                 }
                 None => self.append_server_name(out),

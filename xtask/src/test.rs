@@ -59,6 +59,7 @@ impl Level {
             Self::Netns => &[
                 &["--package", "hafw-lab", "--test", "lab"],
                 &["--package", "hafw-tests", "--test", "netns"],
+                &["--package", "hafw-l7", "--test", "proxy"],
             ],
             Self::All => &[],
         }

@@ -188,7 +188,8 @@ fn add_longest(
 }
 
 /// A name without the dot that ends a fully qualified one.
-fn plain(name: &[u8]) -> &[u8] {
+#[must_use]
+pub fn plain(name: &[u8]) -> &[u8] {
     name.strip_suffix(b".").unwrap_or(name)
 }
 

@@ -126,7 +126,7 @@ impl Rule {
         let mut uri = Uri::default();
         match self.end {
             // Only what the client wrote is escaped: the rest may be a whole URL.
-            RewriteEnd::Redirect(_) => self.path.render_query(scope, values, &mut uri.path),
+            RewriteEnd::Redirect(_) => self.path.render_url(scope, values, &mut uri.path),
             RewriteEnd::Next | RewriteEnd::Last | RewriteEnd::Break => {
                 self.path.render_path(scope, values, &mut uri.path);
             }

@@ -6,6 +6,7 @@ mod bodies;
 mod harness;
 mod limits;
 mod process;
+mod reference;
 mod retry;
 mod routing;
 mod strict;

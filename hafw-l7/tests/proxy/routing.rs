@@ -312,11 +312,7 @@ redirect = { to = "https://$host/new/$1$is_args$args", status = 301 }
     );
     assert_eq!(down.header("content-type"), Some("text/html"));
     assert_eq!(down.header("retry-after"), Some("60"));
-    assert_eq!(
-        down.header("x-request-id"),
-        None,
-        "the route has headers of its own"
-    );
+    assert_eq!(down.header("x-request-id").map(str::len), Some(32));
 
     client.get(HOST, "/old/a%0d%0aX:%20y?q");
     let moved = client.response();

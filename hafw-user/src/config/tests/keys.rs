@@ -173,7 +173,7 @@ fn all_mistakes_of_a_file_are_found_in_one_run() {
          f:56:11: service \"dns\": backend 10.0.0.7:54: mode \"dsr\" does not change the port: \
          expected 53\n\
          f:57:10: service \"dns\": backend: weight = 3.5: expected a number from 0 to 65535\n\
-         f:67:1: route 0: no upstream has the name \"al\""
+         f:68:12: route 0: no upstream has the name \"al\""
     );
 }
 
