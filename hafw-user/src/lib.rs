@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod control;
 pub mod datapath;

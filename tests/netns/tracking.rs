@@ -1,10 +1,13 @@
 //! Checks that move VIPs (S11): the web server beside a node dies by a signal to its processes, the
 //! VIPs move by fault and by priority, and return by themselves when it is back.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use hafw_lab::{
-    Lab, Station, VIP_BBS, VIP_WWW,
+    Host, Lab, Station, VIP_BBS, VIP_WWW,
     peers::{Hafw, Router, Timing, WebServer, hafw_config},
     probe::{Observation, Observer},
     wait_until,
@@ -23,13 +26,14 @@ struct Pair {
 }
 
 impl Pair {
-    /// `check`: the keys that say what the check `web` looks at.
+    /// `check`: the keys that say what the check `web` looks at, STATE being a folder of the host.
     fn start(purpose: &str, check: &str) -> Self {
         let lab = Lab::new(purpose).unwrap();
         let webs = Station::NODES.map(|station| WebServer::start(&lab[station]).unwrap());
         let binary = Hafw::built().unwrap();
         let nodes = Station::NODES.map(|station| {
             let host = &lab[station];
+            add_eth1(host);
             let text = config(&lab, station, check);
             let mut hafw = Hafw::new(host, &binary, &text).unwrap();
             hafw.daemon.start().unwrap();
@@ -83,8 +87,8 @@ fn config(lab: &Lab, station: Station, check: &str) -> String {
         ..Router::oldboy(station, Timing::V3Tenth)
     };
     let routers = [router(ZERO, 51, VIP_WWW), router(MINUS, 52, VIP_BBS)];
-    let check =
-        format!("\n[[check]]\nname = \"web\"\n{check}\ninterval = \"200ms\"\nfall = 2\nrise = 2\n");
+    let check = check.replace("STATE", &lab[station].state().display().to_string());
+    let check = format!("\n[[check]]\nname = \"web\"\n{check}\ninterval = \"200ms\"\n");
     let text = hafw_config(&lab[station], &routers, &check);
     let tracked = |text: &str, router: &str, weight: i16| {
         let name = format!("name = \"{router}\"\n");
@@ -96,12 +100,23 @@ fn config(lab: &Lab, station: Station, check: &str) -> String {
 
 /// The web server of the Active dies; the VIPs move; it is back; they return.
 fn the_vips_follow_the_web_server(purpose: &str, check: &str) {
-    let mut pair = Pair::start(purpose, check);
+    let pair = Pair::start(purpose, check);
     pair.wait_for_page_of(Station::Lb01);
+    the_vips_follow(purpose, pair, |pair, well| {
+        if well {
+            pair.webs[0].restart().unwrap();
+        } else {
+            pair.webs[0].kill().unwrap();
+        }
+    });
+}
+
+/// `make`: makes what lb01's check looks at well, or not.
+fn the_vips_follow(purpose: &str, mut pair: Pair, make: impl Fn(&mut Pair, bool)) {
     let observer = Observer::start(&pair.lab[Station::Observer], &[VIP_WWW, VIP_BBS]).unwrap();
 
     let died = Instant::now();
-    pair.webs[0].kill().unwrap();
+    make(&mut pair, false);
     pair.wait(0, ZERO, "fault");
     pair.wait(0, MINUS, "backup");
     pair.wait(1, ZERO, "active");
@@ -111,7 +126,7 @@ fn the_vips_follow_the_web_server(purpose: &str, check: &str) {
     assert_eq!(status["checks"][0]["up"], false, "{status}");
     assert_eq!(status["routers"][1]["effective_priority"], 90, "{status}");
 
-    pair.webs[0].restart().unwrap();
+    make(&mut pair, true);
     pair.settle();
     pair.wait_for_page_of(Station::Lb01);
 
@@ -144,18 +159,65 @@ fn report(check: &str, weight: i16, took: Duration) {
 #[test]
 #[ignore = "requires root"]
 fn a_command_moves_the_vips_and_brings_them_back() {
-    let command = r#"command = ["/usr/bin/curl", "-sS", "--max-time", "1", "http://127.0.0.1/"]"#;
+    let command = r#"command = ["/usr/bin/curl", "-sS", "--max-time", "1", "http://127.0.0.1/"]
+fall = 2
+rise = 2"#;
     the_vips_follow_the_web_server("command", command);
 }
 
 #[test]
 #[ignore = "requires root"]
 fn an_http_check_moves_the_vips_and_brings_them_back() {
-    the_vips_follow_the_web_server("http", "http = \"http://127.0.0.1/oldboy.html\"");
+    the_vips_follow_the_web_server(
+        "http",
+        "http = \"http://127.0.0.1/oldboy.html\"\nfall = 2\nrise = 2",
+    );
 }
 
 #[test]
 #[ignore = "requires root"]
 fn a_tcp_check_moves_the_vips_and_brings_them_back() {
-    the_vips_follow_the_web_server("tcp", "tcp = \"127.0.0.1:80\"");
+    the_vips_follow_the_web_server("tcp", "tcp = \"127.0.0.1:80\"\nfall = 2\nrise = 2");
+}
+
+#[test]
+#[ignore = "requires root"]
+fn a_process_is_missed_at_once_and_its_namesakes_elsewhere_do_not_count() {
+    // Every host of the lab has processes of this name.
+    the_vips_follow_the_web_server("process", "process = \"nginx\"");
+}
+
+#[test]
+#[ignore = "requires root"]
+fn a_number_in_a_file_takes_a_node_out_and_lets_it_back_in() {
+    let pair = Pair::start("file", "file = \"STATE/drain\"");
+    the_vips_follow("file", pair, |pair, well| {
+        let file = pair.lab[Station::Lb01].state().join("drain");
+        if well {
+            fs::remove_file(file).unwrap();
+        } else {
+            fs::write(file, "1\n").unwrap();
+        }
+    });
+}
+
+#[test]
+#[ignore = "requires root"]
+fn an_interface_that_goes_takes_the_vips_along() {
+    let pair = Pair::start("interface", "interface = \"eth1\"");
+    the_vips_follow("interface", pair, |pair, well| {
+        let lb01 = &pair.lab[Station::Lb01];
+        if well {
+            add_eth1(lb01);
+        } else {
+            lb01.output("ip", &["link", "delete", "eth1"]).unwrap();
+        }
+    });
+}
+
+/// An interface beside the one that the VIPs are on.
+fn add_eth1(host: &Host) {
+    let ip = |args: &[&str]| host.output("ip", args).unwrap();
+    ip(&["link", "add", "eth1", "type", "dummy"]);
+    ip(&["link", "set", "eth1", "up"]);
 }

@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 use hafw_config::{Problem, Problems, Warning};
 
 use crate::{
+    command::{InvalidCommand, UserCommand},
     config::{self, CheckKind, Config, SystemFacts, against_system, remarks},
-    probe::{CommandProbe, InvalidCommand},
 };
 
 pub use effect::{CheckEffect, Effect, effect};
@@ -61,7 +61,7 @@ fn commands(config: &Config, warnings: &mut Vec<Warning>) -> Result<(), Problems
             continue;
         };
         let (name, place) = (&check.name.value, &check.name.place);
-        match CommandProbe::new(command, user) {
+        match UserCommand::new(command, user) {
             // Whether the node may change users is not known: it need not run as whoever checks.
             Ok(_) | Err(InvalidCommand::NotRoot(_)) => {}
             Err(error) => problems.push(Problem::at(place, format!("check {name:?}: {error}"))),

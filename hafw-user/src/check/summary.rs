@@ -4,7 +4,7 @@ use std::{fmt::Display, path::Path};
 
 use hafw_config::Warning;
 
-use super::{CheckEffect, Effect, effect, verdicts};
+use super::{Effect, effect, verdicts};
 use crate::config::{Config, Router, Service};
 
 /// Everything `hafw check` has to say of a file without mistakes.
@@ -36,7 +36,7 @@ pub(super) fn summary(
     ];
     for router in routers {
         lines.push(router_line(router));
-        lines.extend(effect_lines(&effect(router)));
+        lines.extend(effect_lines(&effect(router, checks)));
     }
     lines.extend(services.iter().map(service_line));
     if let Some(proxy) = proxy {
@@ -93,14 +93,12 @@ fn effect_lines(effect: &Effect) -> Vec<String> {
         None => "fault, gives the VIPs up".to_owned(),
     };
     let mut lines = vec![format!("  all checks up: {}", with(Some(effect.up)))];
-    for CheckEffect {
-        check,
-        weight,
-        down,
-        ..
-    } in &effect.checks
-    {
-        lines.push(format!("  {check} (weight {weight}) down: {}", with(*down)));
+    for check in &effect.checks {
+        let (name, weight, failed) = (&check.check, check.weight, check.failed());
+        lines.push(format!(
+            "  {name} (weight {weight}) {failed}: {}",
+            with(check.down)
+        ));
     }
     if effect.checks.len() > 1 {
         lines.push(format!("  all checks down: {}", with(effect.all_down)));

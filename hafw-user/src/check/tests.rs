@@ -22,7 +22,7 @@ fn said(lb01: &str, lb02: &str) -> Vec<String> {
 #[track_caller]
 fn comes_to(router: &str, up: u8, down: &[Option<u8>], all_down: Option<u8>) {
     let config = node("lb01", router);
-    let effect = effect(&config.routers[0]);
+    let effect = effect(&config.routers[0], &config.checks);
     let found: Vec<_> = effect.checks.iter().map(|check| check.down).collect();
     assert_eq!(
         (effect.up, found.as_slice(), effect.all_down),
@@ -90,7 +90,7 @@ fn the_weight_that_is_proposed_is_the_highest_that_moves_the_vip() {
             )
         };
         let config = node("lb01", &router(2));
-        let least = effect(&config.routers[0]).checks[0]
+        let least = effect(&config.routers[0], &config.checks).checks[0]
             .weight_to_lose(100)
             .unwrap();
         for (weight, moves) in [(least, true), (least + 1, false)] {
@@ -107,7 +107,7 @@ fn where_no_weight_is_low_enough_only_fault_is_proposed() {
         "lb01",
         "priority = 254\ntrack = [{ check = \"web\", weight = -1 }]",
     );
-    let check = &effect(&config.routers[0]).checks[0];
+    let check = &effect(&config.routers[0], &config.checks).checks[0];
     assert_eq!(check.weight_to_lose(2), Some(-253));
     assert_eq!(check.weight_to_lose(1), None, "the clamp leaves at least 1");
     let config = node(
@@ -115,7 +115,10 @@ fn where_no_weight_is_low_enough_only_fault_is_proposed() {
         "priority = 254\n\
          track = [{ check = \"web\", weight = -1 }, { check = \"dns\", weight = 9 }]",
     );
-    assert_eq!(effect(&config.routers[0]).checks[0].weight_to_lose(2), None);
+    assert_eq!(
+        effect(&config.routers[0], &config.checks).checks[0].weight_to_lose(2),
+        None
+    );
 }
 
 #[test]
@@ -251,5 +254,44 @@ fn the_lessons_nodes_back_each_other() {
             "VRID 52 (oldgirl), all checks up: lb02 (150) wins over lb01 (100)",
             "  check \"check_web\" (weight 0) down on lb02: fault: the VIPs move to lb01",
         ]
+    );
+}
+
+#[test]
+fn the_number_that_moves_the_vips_is_named() {
+    let lb01 = |weight: i32| {
+        let text = "[node]\nid = \"lb01\"\n\
+             [[virtual_router]]\nname = \"oldboy\"\ninterface = \"eth0\"\nvrid = 51\nversion = 2\n\
+             vips = [\"10.0.0.3/24\"]\npriority = 150\n\
+             track = [{ check = \"drain\", weight = WEIGHT }]\n\
+             [[check]]\nname = \"drain\"\nfile = \"/run/drain\"\n";
+        config::parse("lb01", &text.replace("WEIGHT", &weight.to_string())).unwrap()
+    };
+    let last = |weight: i32, other: u8| {
+        let lb02 = node("lb02", &format!("priority = {other}"));
+        verdicts(&lb01(weight), &lb02).pop().unwrap()
+    };
+    let file = |weight: i32| format!("  check \"drain\" (weight {weight}) ");
+    let moves = "moves the VIPs to lb02";
+    assert_eq!(
+        last(-10, 100),
+        format!("{}on lb01: a number of 6 or more {moves}", file(-10))
+    );
+    assert_eq!(
+        last(10, 100),
+        format!("{}on lb01: a number of -6 or less {moves}", file(10))
+    );
+    assert_eq!(
+        last(-51, 100),
+        format!("{}on lb01: a number of 1 or more {moves}", file(-51))
+    );
+    assert_eq!(
+        last(-1, 1),
+        format!("{}on lb01: a number of 254 or more {moves}", file(-1)),
+        "1 is the lowest priority: only fault is left"
+    );
+    assert_eq!(
+        last(0, 100),
+        format!("{}says 1 on lb01: fault: the VIPs move to lb02", file(0))
     );
 }

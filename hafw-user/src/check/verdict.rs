@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use hafw_vrrp::Version;
 
-use super::effect::{CheckEffect, effect};
+use super::effect::{CheckEffect, Effect, effect};
 use crate::config::{Config, Router};
 
 /// Compares the routers that two nodes share. One line each, those about one router indented.
@@ -20,16 +20,12 @@ pub fn verdicts(config: &Config, peer: &Config) -> Vec<String> {
     for router in &config.routers {
         match twin(router, peer) {
             Some(other) => {
-                lines.push(pair(
-                    &Side { node: us, router },
-                    &Side {
-                        node: them,
-                        router: other,
-                    },
-                ));
+                let ours = Side::new(config, router);
+                let theirs = Side::new(peer, other);
+                lines.push(pair(&ours, &theirs));
                 lines.extend(mismatches(router, other));
-                lines.extend(moves(router, other, us, them));
-                lines.extend(moves(other, router, them, us));
+                lines.extend(moves(&ours, &theirs));
+                lines.extend(moves(&theirs, &ours));
             }
             None => lines.push(alone(router, us)),
         }
@@ -42,9 +38,21 @@ pub fn verdicts(config: &Config, peer: &Config) -> Vec<String> {
     lines
 }
 
+/// One node's part in a virtual router.
 struct Side<'a> {
     node: &'a str,
     router: &'a Router,
+    effect: Effect,
+}
+
+impl<'a> Side<'a> {
+    fn new(config: &'a Config, router: &'a Router) -> Self {
+        Self {
+            node: &config.node.id,
+            router,
+            effect: effect(router, &config.checks),
+        }
+    }
 }
 
 /// The router of the same VRID. The interface's name decides where several have it: nodes of a
@@ -68,7 +76,7 @@ fn alone(router: &Router, node: &str) -> String {
 }
 
 fn pair(ours: &Side<'_>, theirs: &Side<'_>) -> String {
-    let (a, b) = (effect(ours.router).up, effect(theirs.router).up);
+    let (a, b) = (ours.effect.up, theirs.effect.up);
     let verdict = match a.cmp(&b) {
         Ordering::Greater => format!("{} ({a}) wins over {} ({b})", ours.node, theirs.node),
         Ordering::Less => format!("{} ({b}) wins over {} ({a})", theirs.node, ours.node),
@@ -104,43 +112,70 @@ fn mismatches(router: &Router, other: &Router) -> Vec<String> {
 }
 
 /// For the side that wins while all is well: what each of its checks does by failing.
-fn moves(owner: &Router, backup: &Router, owner_node: &str, backup_node: &str) -> Vec<String> {
-    let (effect, other) = (effect(owner), effect(backup).up);
+fn moves(owner: &Side<'_>, backup: &Side<'_>) -> Vec<String> {
+    let (effect, other) = (&owner.effect, backup.effect.up);
     if effect.up <= other {
         return Vec::new();
     }
-    let move_ = |check: &CheckEffect| {
-        let CheckEffect {
-            check: name,
-            weight,
-            down,
-            ..
-        } = check;
-        let failed = format!("check {name:?} (weight {weight}) down on {owner_node}");
-        match down {
-            None => format!("  {failed}: fault: the VIPs move to {backup_node}"),
-            Some(down) if *down >= other => {
-                let remedy = match check.weight_to_lose(other) {
-                    Some(least) => format!("set weight = 0 (fault) or {least} or less"),
-                    None => "set weight = 0 (fault)".to_owned(),
-                };
-                format!(
-                    "  warning: {failed}: {down} is not less than {backup_node}'s {other}: this \
-                     weight can never move the VIPs; {remedy}"
-                )
-            }
-            Some(down) if !backup.preempt => format!(
-                "  warning: {failed}: {down} is less than {backup_node}'s {other}, but that has \
-                 preempt = false: no weight moves the VIPs; set weight = 0 (fault)"
-            ),
-            Some(down) => format!("  {failed}: {down} < {other}: the VIPs move to {backup_node}"),
-        }
+    let move_ = |check: &CheckEffect| match check.number {
+        true if check.weight != 0 => number_moves(check, owner, backup),
+        true | false => failure_moves(check, owner, backup),
     };
     let mut lines: Vec<_> = effect.checks.iter().map(move_).collect();
-    if !owner.preempt && !effect.checks.is_empty() {
+    if !owner.router.preempt && !effect.checks.is_empty() {
         lines.push(format!(
-            "  {owner_node} has preempt = false: VIPs that moved stay on {backup_node}"
+            "  {} has preempt = false: VIPs that moved stay on {}",
+            owner.node, backup.node
         ));
     }
     lines
+}
+
+fn failure_moves(check: &CheckEffect, owner: &Side<'_>, backup: &Side<'_>) -> String {
+    let CheckEffect {
+        check: name,
+        weight,
+        down,
+        ..
+    } = check;
+    let (to, other) = (backup.node, backup.effect.up);
+    let failed = format!(
+        "check {name:?} (weight {weight}) {} on {}",
+        check.failed(),
+        owner.node
+    );
+    match down {
+        None => format!("  {failed}: fault: the VIPs move to {to}"),
+        Some(down) if *down >= other => {
+            let remedy = match check.weight_to_lose(other) {
+                Some(least) => format!("set weight = 0 (fault) or {least} or less"),
+                None => "set weight = 0 (fault)".to_owned(),
+            };
+            format!(
+                "  warning: {failed}: {down} is not less than {to}'s {other}: this weight can never \
+                 move the VIPs; {remedy}"
+            )
+        }
+        Some(down) if !backup.router.preempt => format!(
+            "  warning: {failed}: {down} is less than {to}'s {other}, but that has preempt = false: \
+             no weight moves the VIPs; set weight = 0 (fault)"
+        ),
+        Some(down) => format!("  {failed}: {down} < {other}: the VIPs move to {to}"),
+    }
+}
+
+/// A file may hold any number.
+fn number_moves(check: &CheckEffect, owner: &Side<'_>, backup: &Side<'_>) -> String {
+    let (name, weight, to) = (&check.check, check.weight, backup.node);
+    let file = format!("  check {name:?} (weight {weight}) on {}", owner.node);
+    let number = check.number_to_lose(owner.effect.up, backup.effect.up);
+    match number {
+        Some(number) if backup.router.preempt => {
+            let or = if weight < 0 { "more" } else { "less" };
+            format!("{file}: a number of {number} or {or} moves the VIPs to {to}")
+        }
+        Some(_) | None => format!(
+            "{file}: {to} has preempt = false: only fault (less than -253 in all) moves the VIPs"
+        ),
+    }
 }

@@ -163,6 +163,12 @@ pub enum CheckKind {
     },
     /// A TCP connection.
     Tcp(SocketAddrV4),
+    /// A process in this network namespace: a name, or a program's absolute path.
+    Process(String),
+    /// The number in a file.
+    File(PathBuf),
+    /// The state of an interface.
+    Interface(String),
     /// This node's own proxy.
     L7,
 }

@@ -11,4 +11,4 @@ pub use fib::{Prefix, Way, routes};
 pub use next_hop::{NextHop, NextHopError, resolve, solicit};
 pub use routes::{RouteError, Routes};
 pub use sysctls::{SysctlError, Sysctls};
-pub use watch::{NetEvent, Watch, WatchError};
+pub use watch::{NetEvent, Watch, WatchError, is_up};

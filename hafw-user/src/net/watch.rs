@@ -176,12 +176,18 @@ fn link(message: &LinkMessage) -> NetEvent {
             LinkAttribute::Address(bytes) => bytes.as_slice().try_into().ok(),
             _ => None,
         });
-    let wanted = LinkFlags::Up | LinkFlags::Running | LinkFlags::LowerUp;
     NetEvent::Link {
         ifindex: message.header.index,
-        up: message.header.flags.contains(wanted),
+        up: is_up(message),
         mac,
     }
+}
+
+/// Whether an interface is administratively up, and its carrier is there.
+#[must_use]
+pub fn is_up(message: &LinkMessage) -> bool {
+    let wanted = LinkFlags::Up | LinkFlags::Running | LinkFlags::LowerUp;
+    message.header.flags.contains(wanted)
 }
 
 fn neighbour(message: &NeighbourMessage) -> Option<NetEvent> {

@@ -1,16 +1,19 @@
 //! Checks and health checks as probes.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use hafw_common::service::ServiceKey;
 use hafw_l7::control::client::Control;
 use hafw_lb::{Outcome, State};
+use rtnetlink::Handle;
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::{
+    command::{InvalidCommand, UserCommand},
     config::{Check, CheckKind, Health, HealthKind, Service},
     probe::{
-        CommandProbe, HttpProbe, InvalidCommand, InvalidHttp, Probe, ProxyProbe, Report, Target,
+        HttpProbe, InterfaceProbe, InvalidHttp, Probe, ProcessProbe, ProxyProbe, Report, Target,
         TargetId,
     },
 };
@@ -39,12 +42,20 @@ pub(super) enum CheckError {
     NoProxy(String),
 }
 
+/// Whom checks ask.
+pub(super) struct Around<'a> {
+    pub(super) proxy: Option<&'a Control>,
+    pub(super) netlink: &'a Handle,
+    /// See [`InterfaceProbe::new`].
+    pub(super) links: &'a Arc<Notify>,
+}
+
 /// The probe of a `[[check]]`.
-pub(super) fn check_target(check: &Check, proxy: Option<&Control>) -> Result<Target, CheckError> {
+pub(super) fn check_target(check: &Check, around: &Around<'_>) -> Result<Target, CheckError> {
     let name = &check.name.value;
     let probe = match &check.kind {
         CheckKind::Command { command, user } => {
-            let probe = CommandProbe::new(command, user).map_err(|source| CheckError::Command {
+            let probe = UserCommand::new(command, user).map_err(|source| CheckError::Command {
                 name: name.clone(),
                 source,
             })?;
@@ -64,8 +75,16 @@ pub(super) fn check_target(check: &Check, proxy: Option<&Control>) -> Result<Tar
             Probe::Http(probe)
         }
         CheckKind::Tcp(address) => Probe::Tcp((*address).into()),
+        CheckKind::Process(process) => Probe::Process(ProcessProbe::new(process)),
+        CheckKind::File(file) => Probe::File(file.clone()),
+        CheckKind::Interface(interface) => Probe::Interface(InterfaceProbe::new(
+            interface.clone(),
+            around.netlink.clone(),
+            Arc::clone(around.links),
+        )),
         CheckKind::L7 => {
-            let control = proxy
+            let control = around
+                .proxy
                 .ok_or_else(|| CheckError::NoProxy(name.clone()))?
                 .clone();
             Probe::Proxy(ProxyProbe::new(move || ask(control.clone())))
@@ -120,10 +139,12 @@ async fn ask(control: Control) -> Report {
         Ok(()) => Report {
             outcome: Outcome::Ok,
             reason: "the proxy serves".into(),
+            number: None,
         },
         Err(error) => Report {
             outcome: Outcome::Refused,
             reason: error.to_string(),
+            number: None,
         },
     }
 }

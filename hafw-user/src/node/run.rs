@@ -15,7 +15,7 @@ use hafw_vrrp::Priority;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::JoinHandle,
     time::{MissedTickBehavior, interval, sleep_until},
 };
@@ -25,7 +25,7 @@ use super::{
     clients::Clients,
     services::Services,
     start::{Parts, start},
-    tracking::{CHECK_PATIENCE, Tracking},
+    tracking::{CHECK_PATIENCE, Found, Tracking},
 };
 use crate::{
     config::{self, Config},
@@ -63,6 +63,8 @@ pub(super) struct Node {
     pub(super) macs: Vec<[u8; 6]>,
     /// Whether each interface is up, by kernel index.
     pub(super) links: BTreeMap<u32, bool>,
+    /// Told of every change of a link.
+    pub(super) link_stir: Arc<Notify>,
     pub(super) services: Services,
     pub(super) clients: Clients,
     pub(super) unresolved: UnresolvedRing,
@@ -236,6 +238,10 @@ impl Node {
                 self.routes_due = Some(Instant::now() + ROUTES_SETTLE);
             }
         }
+        let neighbours = |event: &NetEvent| matches!(event, NetEvent::Neighbour { .. });
+        if !events.iter().all(neighbours) {
+            self.link_stir.notify_waiters();
+        }
         self.set_links();
         self.apply_standings();
         if let Err(error) = self.services.note(&events, &mut self.tables) {
@@ -257,7 +263,12 @@ impl Node {
                         reason = event.reason,
                         "reported"
                     );
-                    self.tracking.set_check(index, event.up());
+                    let found = match event.number {
+                        Some(number) => Found::Number(number),
+                        None if event.up() => Found::Up,
+                        None => Found::Down,
+                    };
+                    self.tracking.set_check(index, found);
                     self.apply_standings();
                 }
             }

@@ -19,12 +19,12 @@ use hafw_common::{
 };
 use hafw_l7::supervise::Supervisor;
 use hafw_vrrp::Priority;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::{info, warn};
 
 use super::{
     adopt::{Remains, inherit},
-    checks::check_target,
+    checks::{Around, check_target},
     clients::Clients,
     programs_log,
     routers::{self, Built},
@@ -189,11 +189,16 @@ async fn bring_up(
     let proxy = start_proxy(&config).await?;
     let (probe_events, probe_queue) = mpsc::unbounded_channel();
     let mut prober = Prober::new(probe_events);
-    let control = proxy.as_ref().map(|proxy| &proxy.control);
+    let link_stir = Arc::new(Notify::new());
+    let around = Around {
+        proxy: proxy.as_ref().map(|proxy| &proxy.control),
+        netlink: &watch.handle(),
+        links: &link_stir,
+    };
     let mut targets = config
         .checks
         .iter()
-        .map(|check| check_target(check, control))
+        .map(|check| check_target(check, &around))
         .collect::<Result<Vec<_>, _>>()?;
     targets.extend(services.targets(&config)?);
     prober.set_targets(targets);
@@ -210,6 +215,7 @@ async fn bring_up(
     Ok(Node {
         adopted: *adopted,
         links: links(&snapshot),
+        link_stir,
         socket: socket.to_path_buf(),
         started: StdInstant::now(),
         config,

@@ -1,6 +1,7 @@
 //! What the checks and the link make of a router's priority, with keepalived's meaning of weight:
 //! a positive weight is added while the check is up, a negative one while it is down, and a check
-//! of weight 0 that is down puts the router into fault. Pure.
+//! of weight 0 that is down puts the router into fault. A check that finds a number has it multiplied
+//! by the weight; with weight 0, any but 0 is fault (keepalived.conf(5), "Track files"). Pure.
 
 use std::time::Duration;
 
@@ -18,6 +19,17 @@ pub(crate) struct Track {
     pub(crate) check: usize,
     /// -253 to 253.
     pub(crate) weight: i16,
+}
+
+/// What a check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It is up.
+    Up,
+    /// It is down.
+    Down,
+    /// A number.
+    Number(i32),
 }
 
 /// What a router should be.
@@ -47,7 +59,7 @@ pub(crate) struct Tracking {
 struct Check {
     name: String,
     proxy: bool,
-    up: Option<bool>,
+    found: Option<Found>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,7 +81,7 @@ impl Tracking {
         let checks = checks.into_iter().map(|(name, proxy)| Check {
             name,
             proxy,
-            up: None,
+            found: None,
         });
         let routers = routers.into_iter().map(|(priority, tracks)| Router {
             priority,
@@ -85,9 +97,9 @@ impl Tracking {
     }
 
     /// A check reported.
-    pub(crate) fn set_check(&mut self, check: usize, up: bool) {
+    pub(crate) fn set_check(&mut self, check: usize, found: Found) {
         if let Some(check) = self.checks.get_mut(check) {
-            check.up = Some(up);
+            check.found = Some(found);
         }
     }
 
@@ -137,27 +149,17 @@ impl Tracking {
         }
         let mut sum = i32::from(*priority);
         for Track { check, weight } in tracks {
-            let Some(Check { name, proxy, up }) = self.checks.get(*check) else {
+            let Some(Check { name, proxy, found }) = self.checks.get(*check) else {
                 continue;
             };
-            standing.complete &= up.is_some();
-            // Not reported yet: as if up, but no bonus either.
-            let (up, bonus) = (up.unwrap_or(true), up.unwrap_or(false));
-            standing.proxy_down |= *proxy && !up;
-            match weight {
-                0 if !up => {
-                    standing.fault = true;
-                    standing.reasons.push(format!("check {name} is down"));
-                }
-                1.. if bonus => sum += i32::from(*weight),
-                ..0 if !up => {
-                    sum += i32::from(*weight);
-                    standing
-                        .reasons
-                        .push(format!("check {name} is down: {weight}"));
-                }
-                _ => {}
+            standing.complete &= found.is_some();
+            let effect = effect(*found, *weight);
+            match effect {
+                Effect::Fault => standing.fault = true,
+                Effect::Add(more) => sum = sum.saturating_add(more),
             }
+            standing.proxy_down |= *proxy && *found == Some(Found::Down);
+            standing.reasons.extend(reason(name, *found, effect));
         }
         if *priority != OWNER {
             // In 1..=254 by the clamp.
@@ -172,6 +174,41 @@ impl Tracking {
             standing.reasons.push("it is handed over".into());
         }
         standing
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Effect {
+    Fault,
+    Add(i32),
+}
+
+/// A check that has not reported does nothing: as if up, but without the bonus of that.
+fn effect(found: Option<Found>, weight: i16) -> Effect {
+    let weight = i32::from(weight);
+    match (found, weight) {
+        (Some(Found::Down), 0) => Effect::Fault,
+        (Some(Found::Down), ..0) | (Some(Found::Up), 1..) => Effect::Add(weight),
+        (Some(Found::Number(number)), 0) if number != 0 => Effect::Fault,
+        (Some(Found::Number(number)), _) => match number.saturating_mul(weight) {
+            ..-253 => Effect::Fault,
+            product => Effect::Add(product),
+        },
+        (Some(Found::Down | Found::Up) | None, _) => Effect::Add(0),
+    }
+}
+
+/// What a person is told of a check that does harm.
+fn reason(name: &str, found: Option<Found>, effect: Effect) -> Option<String> {
+    let what = match found? {
+        Found::Up => return None,
+        Found::Down => "is down".to_owned(),
+        Found::Number(number) => format!("says {number}"),
+    };
+    match effect {
+        Effect::Fault => Some(format!("check {name} {what}")),
+        Effect::Add(0) => None,
+        Effect::Add(more) => Some(format!("check {name} {what}: {more}")),
     }
 }
 
@@ -192,9 +229,9 @@ mod tests {
     #[test]
     fn weight_zero_is_fault_and_heals_by_itself() {
         let mut node = node(150, 0);
-        node.set_check(0, false);
+        node.set_check(0, Found::Down);
         assert!(node.standing(0).fault);
-        node.set_check(0, true);
+        node.set_check(0, Found::Up);
         assert_eq!(
             (node.standing(0).fault, node.standing(0).priority),
             (false, 150)
@@ -204,26 +241,47 @@ mod tests {
     #[test]
     fn a_negative_weight_counts_while_down_and_a_positive_one_while_up() {
         let mut lower = node(150, -60);
-        lower.set_check(0, false);
+        lower.set_check(0, Found::Down);
         assert_eq!(
             (lower.standing(0).priority, lower.standing(0).fault),
             (90, false)
         );
         let mut lesson = node(150, 2);
-        lesson.set_check(0, true);
+        lesson.set_check(0, Found::Up);
         assert_eq!(lesson.standing(0).priority, 152);
-        lesson.set_check(0, false);
+        lesson.set_check(0, Found::Down);
         assert_eq!(lesson.standing(0).priority, 150);
     }
 
     #[test]
     fn an_effective_priority_keeps_keepaliveds_bounds() {
         let mut node = node(10, -253);
-        node.set_check(0, false);
+        node.set_check(0, Found::Down);
         assert_eq!(node.standing(0).priority, 1);
         let mut owner = self::node(255, -100);
-        owner.set_check(0, false);
+        owner.set_check(0, Found::Down);
         assert_eq!(owner.standing(0).priority, 255);
+    }
+
+    #[test]
+    fn a_number_is_multiplied_by_the_weight() {
+        let says = |weight, number| {
+            let mut node = node(150, weight);
+            node.set_check(0, Found::Number(number));
+            let standing = node.standing(0);
+            (!standing.fault).then_some(standing.priority)
+        };
+        assert_eq!(says(-10, 0), Some(150));
+        assert_eq!(says(-10, 6), Some(90));
+        assert_eq!(says(-10, -6), Some(210));
+        assert_eq!(says(10, -6), Some(90));
+        assert_eq!(says(-1, 253), Some(1), "the bounds of a priority hold");
+        assert_eq!(says(-1, 254), None, "less than -253 is fault");
+        assert_eq!(says(253, i32::MAX), Some(254));
+        assert_eq!(
+            (says(0, 0), says(0, 1), says(0, -1)),
+            (Some(150), None, None)
+        );
     }
 
     #[test]
@@ -231,7 +289,7 @@ mod tests {
         let mut node = node(150, -60);
         node.inherit(0, 90);
         assert_eq!(node.standing(0).priority, 90);
-        node.set_check(0, true);
+        node.set_check(0, Found::Up);
         assert_eq!(node.standing(0).priority, 150);
     }
 
@@ -250,7 +308,7 @@ mod tests {
     #[test]
     fn a_lost_link_is_a_fault_whatever_the_checks_say() {
         let mut node = node(150, -60);
-        node.set_check(0, true);
+        node.set_check(0, Found::Up);
         node.set_link(0, false);
         assert!(node.standing(0).fault);
     }

@@ -31,6 +31,7 @@ impl Limit {
         timeout_at(self.deadline, future).await.map_err(|_| Report {
             outcome: Outcome::TimedOut,
             reason: format!("no {missing} within {:?}", self.timeout),
+            number: None,
         })
     }
 }

@@ -5,21 +5,27 @@
 //! what follows from it, is the node's business.
 
 mod command;
+mod file;
 mod http;
+mod interface;
 mod limit;
 mod prober;
+mod process;
 mod proxy;
 mod tcp;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{future::pending, net::SocketAddr, path::PathBuf, time::Duration};
 
 use hafw_lb::Outcome;
 
-pub use command::{CommandProbe, InvalidCommand};
 pub use http::{HttpProbe, InvalidHttp};
+pub use interface::InterfaceProbe;
 use limit::Limit;
 pub use prober::{Latest, ProbeEvent, Prober, Target, TargetId};
+pub use process::ProcessProbe;
 pub use proxy::ProxyProbe;
+
+use crate::command::UserCommand;
 
 /// What is looked at, and how. Sockets are not bound: the kernel picks an address of this node,
 /// which a VIP never is.
@@ -30,7 +36,13 @@ pub enum Probe {
     /// An HTTP/1.1 GET has a right status.
     Http(HttpProbe),
     /// A command exits with 0.
-    Command(CommandProbe),
+    Command(UserCommand),
+    /// A process lives.
+    Process(ProcessProbe),
+    /// The number in a file is 0.
+    File(PathBuf),
+    /// An interface is up, with its carrier.
+    Interface(InterfaceProbe),
     /// This node's own proxy says that it serves.
     Proxy(ProxyProbe),
 }
@@ -42,6 +54,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// In words: what was answered, or what failed.
     pub reason: String,
+    /// Where the probe finds a number rather than only good or bad: that number.
+    pub number: Option<i32>,
 }
 
 impl Report {
@@ -50,6 +64,7 @@ impl Report {
         Self {
             outcome: Outcome::Ok,
             reason: reason.into(),
+            number: None,
         }
     }
 
@@ -58,6 +73,26 @@ impl Report {
         Self {
             outcome: Outcome::Bad,
             reason: reason.into(),
+            number: None,
+        }
+    }
+
+    /// A number was found; 0 means that all is well.
+    #[must_use]
+    pub fn number(number: i32) -> Self {
+        let reason = format!("it says {number}");
+        let report = if number == 0 {
+            Self::ok(reason)
+        } else {
+            Self::bad(reason)
+        };
+        report.with_number(number)
+    }
+
+    fn with_number(self, number: i32) -> Self {
+        Self {
+            number: Some(number),
+            ..self
         }
     }
 }
@@ -69,8 +104,22 @@ impl Probe {
         match self {
             Self::Tcp(address) => tcp::run(*address, limit).await,
             Self::Http(probe) => probe.run(limit).await,
-            Self::Command(probe) => probe.run(limit).await,
+            Self::Command(command) => command::run(command, limit).await,
+            Self::Process(probe) => probe.run(limit).await,
+            Self::File(file) => file::run(file, limit).await,
+            Self::Interface(probe) => probe.run(limit).await,
             Self::Proxy(probe) => probe.run(limit).await,
+        }
+    }
+
+    /// Waits until there is reason to look before the interval is over; for ever where nothing tells.
+    pub async fn stirred(&self) {
+        match self {
+            Self::Process(probe) => probe.stirred().await,
+            Self::Interface(probe) => probe.stirred().await,
+            Self::Tcp(_) | Self::Http(_) | Self::Command(_) | Self::File(_) | Self::Proxy(_) => {
+                pending().await
+            }
         }
     }
 }

@@ -68,13 +68,15 @@ pub struct Target {
     pub initial: State,
 }
 
-/// A target's state changed.
+/// A target's state changed, or its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeEvent {
     /// Whose.
     pub target: TargetId,
     /// To what.
     pub state: State,
+    /// Its number, where it has one: a change of that is an event too.
+    pub number: Option<i32>,
     /// What the probe said that changed it.
     pub reason: String,
     /// When that probe ended.
@@ -220,6 +222,7 @@ async fn probe_forever(
     } = target;
     let interval = interval.max(LEAST_INTERVAL);
     let mut health = Health::new(rise, fall, latest.borrow().state);
+    let mut last_number = None;
     sleep(offset(number, interval.min(SPREAD))).await;
     loop {
         let started = tokio::time::Instant::now();
@@ -228,18 +231,22 @@ async fn probe_forever(
         let at = (started + took).into_std();
         debug!(%id, outcome = ?report.outcome, reason = report.reason, ?took, "probe");
 
-        let change = health.observe(report.outcome);
+        let before = health.state();
+        let changed = health.observe(report.outcome).is_some() || report.number != last_number;
+        last_number = report.number;
         let reason = report.reason.clone();
         latest.send_replace(Latest {
             state: health.state(),
             report: Some(report),
             at: Some((at, took)),
         });
-        if let Some(state) = change {
-            info!(%id, ?state, reason, "state changed");
+        if changed {
+            let state = health.state();
+            info!(%id, ?state, ?before, reason, "changed");
             let event = ProbeEvent {
                 target: id.clone(),
                 state,
+                number: last_number,
                 reason,
                 at,
             };
@@ -247,7 +254,10 @@ async fn probe_forever(
                 return;
             }
         }
-        sleep_until(started + interval).await;
+        tokio::select! {
+            () = sleep_until(started + interval) => {}
+            () = probe.stirred() => sleep_until(started + LEAST_INTERVAL).await,
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) async fn connect(address: SocketAddr, limit: Limit) -> Result<TcpStre
         Report {
             outcome,
             reason: format!("cannot connect: {error}"),
+            number: None,
         }
     })
 }

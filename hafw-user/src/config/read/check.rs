@@ -1,15 +1,22 @@
 //! `[[check]]`, and the timing that it shares with a service's `health`.
 
-use std::{net::SocketAddrV4, time::Duration};
+use std::{net::SocketAddrV4, path::PathBuf, time::Duration};
 
 use hafw_config::Section;
 
-use super::{or, socket_v4};
+use super::{interface_name, or, socket_v4};
 use crate::config::model::{Check, CheckKind};
 
-/// Kinds that this version carries out, and the others.
-const KINDS: [&str; 4] = ["command", "http", "tcp", "l7"];
-const LATER_KINDS: [&str; 3] = ["process", "file", "interface"];
+/// What a check may look at.
+const KINDS: [&str; 7] = [
+    "command",
+    "http",
+    "tcp",
+    "process",
+    "file",
+    "interface",
+    "l7",
+];
 
 pub(super) fn check(section: &Section) -> Option<Check> {
     let name = section.name("name");
@@ -60,20 +67,16 @@ impl Timing {
 
 /// Exactly one of the kinds.
 fn kind(section: &Section) -> Option<CheckKind> {
-    for key in LATER_KINDS {
-        section.not_yet(key, &[]);
-    }
     let user = section.string("user");
     let command = command(section);
     let http = http(section);
     let tcp = socket_v4(section, "tcp");
+    let process = process(section);
+    let file = file(section);
+    let interface = interface_name(section, "interface");
     let l7 = l7(section);
 
-    let given: Vec<_> = KINDS
-        .into_iter()
-        .chain(LATER_KINDS)
-        .filter(|key| section.has(key))
-        .collect();
+    let given: Vec<_> = KINDS.into_iter().filter(|key| section.has(key)).collect();
     match given.as_slice() {
         [] => {
             let kinds = KINDS.join(", ");
@@ -98,7 +101,31 @@ fn kind(section: &Section) -> Option<CheckKind> {
         user: user.map_or_else(|| "nobody".to_owned(), |user| user.value),
     });
     let tcp = tcp.map(|address| CheckKind::Tcp(address.value));
-    command.or(http).or(tcp).or(l7)
+    let interface = interface.map(|name| CheckKind::Interface(name.value));
+    let kinds = [command, http, tcp, process, file, interface, l7];
+    kinds.into_iter().flatten().next()
+}
+
+fn process(section: &Section) -> Option<CheckKind> {
+    let expected = "a process's name such as \"nginx\", or its program's absolute path";
+    let process = section.parsed("process", expected, |text| {
+        let fits = text.starts_with('/') || !text.contains('/');
+        let odd = |c: char| c.is_control();
+        (fits && !text.trim().is_empty() && !text.contains(odd)).then(|| text.to_owned())
+    })?;
+    Some(CheckKind::Process(process.value))
+}
+
+fn file(section: &Section) -> Option<CheckKind> {
+    let file = section.parsed("file", "an absolute path", |path| {
+        (path.starts_with('/') && !path.contains('\0')).then(|| PathBuf::from(path))
+    })?;
+    for key in ["rise", "fall"] {
+        if section.has(key) {
+            section.wrong(key, "the number in a file counts at once");
+        }
+    }
+    Some(CheckKind::File(file.value))
 }
 
 fn command(section: &Section) -> Option<Vec<String>> {

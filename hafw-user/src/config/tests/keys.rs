@@ -26,20 +26,6 @@ fn what_this_version_does_not_carry_out_is_refused() {
             assert_eq!(router(&format!("{key} = {harmless}")), "", "{key}");
         }
     }
-    let web = "http = \"http://127.0.0.1:8080/health?x\"";
-    for (key, value) in [
-        ("process", "nginx"),
-        ("file", "/tmp/x"),
-        ("interface", "eth1"),
-    ] {
-        assert_eq!(
-            problems(web, &format!("{key} = \"{value}\"")),
-            format!(
-                "f:36:{}: check \"web\": {key} = \"{value}\": not in this version",
-                key.len() + 4
-            )
-        );
-    }
     for mode in ["ipip", "gue", "fullnat"] {
         assert_eq!(
             problems("mode = \"dsr\"", &format!("mode = \"{mode}\"")),

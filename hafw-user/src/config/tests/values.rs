@@ -187,7 +187,7 @@ fn a_check_looks_at_exactly_one_thing() {
     let url = "expected a URL with a numeric IPv4 address such as \"http://127.0.0.1:80/\"";
     let line = "http = \"http://127.0.0.1:8080/health?x\"";
     let mut cases = vec![
-        (String::new(), format!("{place}it looks at nothing: expected one of command, http, tcp, l7")),
+        (String::new(), format!("{place}it looks at nothing: expected one of command, http, tcp, process, file, interface, l7")),
         (format!("{line}\ntcp = \"127.0.0.1:80\""), format!("{place}http and tcp: expected one of them")),
         (
             "user = \"www\"\ntcp = \"127.0.0.1:80\"".to_owned(),
@@ -220,6 +220,25 @@ fn a_check_looks_at_exactly_one_thing() {
                 .to_owned(),
         ),
     ];
+    for (wrong, expected) in [
+        (
+            "process = \"sbin/nginx\"",
+            "a process's name such as \"nginx\", or its program's absolute path",
+        ),
+        (
+            "process = \" \"",
+            "a process's name such as \"nginx\", or its program's absolute path",
+        ),
+        ("file = \"drain\"", "an absolute path"),
+        (
+            "interface = \"eth 1\"",
+            "the name of a network interface, such as \"eth0\"",
+        ),
+    ] {
+        let column = wrong.find('"').unwrap() + 1;
+        let message = format!("f:36:{column}: check \"web\": {wrong}: expected {expected}");
+        cases.push((wrong.to_owned(), message));
+    }
     for wrong in [
         "http://localhost/",
         "127.0.0.1:80",
@@ -234,7 +253,22 @@ fn a_check_looks_at_exactly_one_thing() {
     for (to, expected) in cases {
         assert_eq!(problems(line, &to), expected, "for {to:?}");
     }
-    assert_eq!(problems(line, "l7 = true"), "");
+    let counts = "the number in a file counts at once";
+    assert_eq!(
+        problems(line, "file = \"/run/drain\""),
+        format!(
+            "f:39:8: check \"web\": rise = 2: {counts}\n\
+             f:40:8: check \"web\": fall = 3: {counts}"
+        )
+    );
+    for right in [
+        "l7 = true",
+        "process = \"nginx\"",
+        "process = \"/usr/sbin/nginx\"",
+        "interface = \"eth1\"",
+    ] {
+        assert_eq!(problems(line, right), "");
+    }
     assert_eq!(problems(line, "http = \"http://127.0.0.1\""), "");
 }
 

@@ -23,6 +23,7 @@ fn scripted(outcomes: &[Outcome]) -> (Probe, Arc<AtomicUsize>) {
             Report {
                 outcome,
                 reason: format!("run {run}"),
+                number: None,
             }
         }
     });

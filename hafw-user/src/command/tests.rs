@@ -9,7 +9,7 @@ use hafw_lb::Outcome;
 use tempfile::TempDir;
 
 use super::*;
-use crate::probe::Probe;
+use crate::probe::{Probe, Report};
 
 /// Long enough never to matter.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ fn user() -> String {
 
 fn shell(script: &str) -> Probe {
     let command = ["/bin/sh", "-c", script].map(String::from);
-    Probe::Command(CommandProbe::new(&command, &user()).unwrap())
+    Probe::Command(UserCommand::new(&command, &user()).unwrap())
 }
 
 /// A directory that anybody may write to.
@@ -85,7 +85,7 @@ async fn what_cannot_be_run_is_bad() {
     fs::write(&file, "exit 0").unwrap();
     for program in [file, PathBuf::from("/nonexistent/check.sh")] {
         let command = [program.display().to_string()];
-        let probe = Probe::Command(CommandProbe::new(&command, &user()).unwrap());
+        let probe = Probe::Command(UserCommand::new(&command, &user()).unwrap());
         let report = probe.run(MINUTE).await;
         assert_eq!(report.outcome, Outcome::Bad);
         let expected = format!("cannot run {}: ", program.display());
@@ -96,7 +96,7 @@ async fn what_cannot_be_run_is_bad() {
 #[tokio::test]
 async fn arguments_are_no_shell() {
     let command = ["test", "$HOME; exit 1 #", "=", "$HOME; exit 1 #"].map(String::from);
-    let probe = Probe::Command(CommandProbe::new(&command, &user()).unwrap());
+    let probe = Probe::Command(UserCommand::new(&command, &user()).unwrap());
     assert_eq!(probe.run(MINUTE).await, Report::ok("exit status 0"));
 }
 
@@ -152,15 +152,66 @@ async fn the_environment_is_path_alone_and_the_directory_the_root() {
 }
 
 #[tokio::test]
-async fn output_goes_nowhere_and_input_is_empty() {
-    let output = output("cat; readlink /proc/self/fd/0; readlink /proc/self/fd/2").await;
-    assert_eq!(output, "/dev/null\n/dev/null\n");
+async fn input_is_empty() {
+    assert_eq!(output("cat; readlink /proc/self/fd/0").await, "/dev/null\n");
+}
+
+#[tokio::test]
+async fn a_failure_shows_the_end_of_what_was_said() {
+    let report = shell("echo one; echo two >&2; printf 'th\\tree'; exit 1")
+        .run(MINUTE)
+        .await;
+    assert_eq!(report, Report::bad("exit status 1: one | two | th ree"));
+
+    let report = shell("seq 100000; echo the end; exit 2").run(MINUTE).await;
+    let said = report.reason.strip_prefix("exit status 2: …").unwrap();
+    assert!(said.ends_with("| 99999 | 100000 | the end"), "{said}");
+    assert!(said.len() < 800, "{}", said.len());
+}
+
+#[tokio::test]
+async fn what_stays_behind_keeps_nobody_waiting() {
+    let directory = scratch();
+    let file = directory.path().join("pid");
+    let script = format!("setsid sleep 1000 & echo $! >{}; exit 0", file.display());
+    assert_eq!(
+        shell(&script).run(MINUTE).await,
+        Report::ok("exit status 0")
+    );
+
+    let pid = fs::read_to_string(&file).unwrap();
+    assert!(runs(pid.trim()), "a check may start a daemon");
+    let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[tokio::test]
+async fn children_in_groups_of_their_own_are_killed_too() {
+    let directory = scratch();
+    let pids = directory.path().join("pids");
+    // `timeout` leads a group; its child's child leads a session.
+    let script = format!(
+        "timeout 1000 sh -c 'echo $$ >>{0}.part; setsid --wait sh -c \"echo \\$\\$ >>{0}.part; \
+         mv {0}.part {0}; exec sleep 1000\"'; true",
+        pids.display()
+    );
+    let probe = tokio::spawn(async move { shell(&script).run(MINUTE).await });
+    while !pids.exists() {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::pause();
+    tokio::time::advance(MINUTE).await;
+    assert_eq!(probe.await.unwrap().outcome, Outcome::TimedOut);
+    let pids = fs::read_to_string(pids).unwrap();
+    let pids: Vec<_> = pids.split_whitespace().collect();
+    assert_eq!(pids.len(), 2, "{pids:?}");
+    wait_for("all are gone", || !pids.iter().any(|pid| runs(pid)));
 }
 
 #[tokio::test]
 async fn as_root_the_command_is_nobody_in_every_respect() {
     if !geteuid().is_root() {
-        let refused = CommandProbe::new(&["true".into()], "root");
+        let refused = UserCommand::new(&["true".into()], "root");
         assert_eq!(refused, Err(InvalidCommand::NotRoot("root".into())));
         return;
     }
@@ -188,7 +239,7 @@ async fn as_root_the_command_is_nobody_in_every_respect() {
 fn what_cannot_be_meant_is_refused() {
     let new = |command: &[&str], user: &str| {
         let command: Vec<_> = command.iter().map(|part| part.to_string()).collect();
-        CommandProbe::new(&command, user).unwrap_err()
+        UserCommand::new(&command, user).unwrap_err()
     };
     assert_eq!(new(&[], "nobody"), InvalidCommand::Empty);
     assert_eq!(new(&["", "x"], "nobody"), InvalidCommand::Empty);
