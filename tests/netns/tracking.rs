@@ -7,7 +7,7 @@ use std::{
 };
 
 use hafw_lab::{
-    Host, Lab, Station, VIP_BBS, VIP_WWW,
+    Host, Lab, Station, VIP_BBS, VIP_WWW, pause,
     peers::{Hafw, Router, Timing, WebServer, hafw_config},
     probe::{Observation, Observer},
     wait_until,
@@ -114,6 +114,8 @@ fn the_vips_follow_the_web_server(purpose: &str, check: &str) {
 /// `make`: makes what lb01's check looks at well, or not.
 fn the_vips_follow(purpose: &str, mut pair: Pair, make: impl Fn(&mut Pair, bool)) {
     let observer = Observer::start(&pair.lab[Station::Observer], &[VIP_WWW, VIP_BBS]).unwrap();
+    // Something to compare with: who owned the VIPs before.
+    pause(Duration::from_millis(300)).unwrap();
 
     let died = Instant::now();
     make(&mut pair, false);
@@ -218,6 +220,16 @@ fn an_interface_that_goes_takes_the_vips_along() {
 /// An interface beside the one that the VIPs are on.
 fn add_eth1(host: &Host) {
     let ip = |args: &[&str]| host.output("ip", args).unwrap();
-    ip(&["link", "add", "eth1", "type", "dummy"]);
+    ip(&[
+        "link",
+        "add",
+        "eth1",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "eth1-peer",
+    ]);
     ip(&["link", "set", "eth1", "up"]);
+    ip(&["link", "set", "eth1-peer", "up"]);
 }
