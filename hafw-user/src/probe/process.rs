@@ -229,7 +229,13 @@ mod tests {
             let file = folder.path().join(name);
             fs::copy("/bin/sleep", &file).unwrap();
             let child = Command::new(&file).arg("1000").spawn().unwrap();
-            // The name is there once the program is loaded, and spawn waits for that.
+            // A program has its name only a little after the parent of a vfork goes on
+            // (begin_new_exec, fs/exec.c).
+            let comm = format!("/proc/{}/comm", child.id());
+            let short = &name.as_bytes()[..name.len().min(COMM)];
+            while fs::read(&comm).unwrap().trim_ascii_end() != short {
+                std::thread::yield_now();
+            }
             Self {
                 folder,
                 name: name.to_owned(),
