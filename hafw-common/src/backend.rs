@@ -4,7 +4,8 @@
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Backend {
-    /// MAC of the next hop in the low 48 bits ([`crate::mac_to_word`]), [`BACKEND_RESOLVED`] above.
+    /// MAC of the next hop in the low 48 bits ([`crate::mac_to_word`]); [`BACKEND_RESOLVED`] and
+    /// [`BACKEND_DEAD`] above.
     pub next_hop: u64,
     /// MAC of the interface that leads there, see [`crate::mac_to_word`].
     pub source: u64,
@@ -25,6 +26,9 @@ pub struct Backend {
 
 /// The next hop's MAC is known.
 pub const BACKEND_RESOLVED: u64 = 1 << 48;
+
+/// It serves nobody any more: flows that are known to be on it are not sent there.
+pub const BACKEND_DEAD: u64 = 1 << 49;
 
 /// What was steered to a backend, per CPU.
 #[repr(C)]

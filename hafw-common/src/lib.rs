@@ -19,6 +19,7 @@ pub mod flow;
 pub mod iface;
 pub mod lease;
 pub mod maps;
+pub mod moved;
 pub mod nat;
 pub mod proto;
 pub mod route;
@@ -31,7 +32,7 @@ mod user;
 
 /// Bumped on every change of a map's layout or meaning. A controller that finds pinned maps of
 /// another version rebuilds them instead of adopting them.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// One word of node-wide facts, in [`maps::NODE`].
 #[repr(C)]

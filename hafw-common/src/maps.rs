@@ -27,6 +27,13 @@ pub const VIPS: &str = "VIPS";
 pub const SERVICES: &str = "SERVICES";
 /// mmap array of `u64` slot words, see [`crate::service::Slot`]; every service has a region.
 pub const SLOTS: &str = "SLOTS";
+/// mmap array of `u64`, by slot index: jiffies64 at which a packet last went to the base of a slot
+/// that has moved. XDP alone writes it.
+pub const BASE_SEEN: &str = "BASE_SEEN";
+/// Hash [`crate::moved::FlowKey`] -> [`crate::moved::FlowEntry`].
+pub const FLOWS: &str = "FLOWS";
+/// Array of two words each, see [`crate::moved::Embryo`]. Private to the programs.
+pub const EMBRYOS: &str = "EMBRYOS";
 /// mmap array of [`crate::backend::Backend`], by backend index.
 pub const BACKENDS: &str = "BACKENDS";
 /// Per-CPU array of [`crate::backend::Traffic`], by backend index.
@@ -60,6 +67,9 @@ pub const MAX_SERVICES: u32 = 16384;
 pub const MAX_BACKENDS: u32 = 65536;
 /// Bytes of [`EVENTS`]: over 300 of the longest adverts, over 2,000 usual ones.
 pub const EVENTS_BYTES: u32 = 512 * 1024;
+/// Entries of [`FLOWS`], about 100 bytes each, allocated as they come. A connection that finds no
+/// room is taken for one that was there before its slot moved.
+pub const MAX_FLOWS: u32 = 1 << 20;
 /// Prefixes in [`ROUTES`]. Where the kernel has more, it is asked for every packet.
 pub const MAX_ROUTES: u32 = 4096;
 /// Entries of [`NEIGHBOURS`].

@@ -65,8 +65,10 @@ pub struct Service {
 /// |   flags    |        base         |       current       |
 /// +------------+---------------------+---------------------+
 /// ```
-/// At rest (no flag set) `current` serves every packet, and no other table is read. `base` and the
-/// flags are for slots whose backend changed while flows were on it.
+/// At rest (no flag set) `current` serves every packet, and no other table is read. A slot that has
+/// moved ([`SLOT_MOVED`]) while flows were on it has them on `base`; new ones go to `current` and have
+/// entries in [`crate::maps::FLOWS`]. It may have moved back, so `current` and `base` being equal is
+/// not rest.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(pub u64);
@@ -74,7 +76,24 @@ pub struct Slot(pub u64);
 /// "No backend" in either field of a [`Slot`].
 pub const NO_BACKEND: u32 = 0x00ff_ffff;
 
+/// In a [`Slot`]: it is not at rest.
+pub const SLOT_MOVED: u64 = 1 << 48;
+
 impl Slot {
+    /// A slot that sends new flows to one backend and those without entry to another.
+    #[must_use]
+    pub const fn moved(current: u32, base: u32) -> Self {
+        let (current, base) = (current & NO_BACKEND, base & NO_BACKEND);
+        Self(current as u64 | (base as u64) << 24 | SLOT_MOVED)
+    }
+
+    /// Whether it is not at rest.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_moved(self) -> bool {
+        self.0 & SLOT_MOVED != 0
+    }
+
     /// A slot at rest on `backend`, or on none.
     #[must_use]
     pub const fn at_rest(backend: u32) -> Self {
@@ -107,5 +126,15 @@ mod tests {
         assert_eq!((slot.current(), slot.base()), (65_535, 65_535));
         assert_eq!(slot.0 >> 48, 0);
         assert_eq!(Slot::at_rest(NO_BACKEND).current(), NO_BACKEND);
+        assert!(!slot.is_moved());
+    }
+
+    #[test]
+    fn a_slot_that_moved_back_is_not_at_rest() {
+        let slot = Slot::moved(7, 7);
+        assert_eq!((slot.current(), slot.base()), (7, 7));
+        assert!(slot.is_moved());
+        let drained = Slot::moved(NO_BACKEND, 7);
+        assert_eq!((drained.current(), drained.base()), (NO_BACKEND, 7));
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     backend::{Backend, Traffic},
     iface::Iface,
     lease::{Lease, Seen},
+    moved::{FlowEntry, FlowKey},
     nat::{NatKey, NatSource},
     route::{NeighbourKey, Route},
     router::{PeerKey, PeerSeen, RouterConfig},
@@ -22,6 +23,8 @@ macro_rules! pod {
 
 pod!(
     Backend,
+    FlowEntry,
+    FlowKey,
     Iface,
     Lease,
     NatKey,

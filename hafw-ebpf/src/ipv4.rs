@@ -80,7 +80,9 @@ fn to_vip<P: PacketMut + ?Sized, T: Tables>(
     if let Some(flow) = flow
         && let Some(service) = tables.service(&flow.key)
     {
-        return Some(steer::process(packet, tables, iface, &service, &flow, ip));
+        return Some(steer::process(
+            packet, tables, iface, &service, &flow, segment, ip,
+        ));
     }
     let vip = tables.vip(v4_mapped(ip.dst_addr))?;
     if fragment && vip.flags & VIP_HAS_SERVICE != 0 {

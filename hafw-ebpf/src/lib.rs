@@ -17,6 +17,7 @@ pub mod checksum;
 pub mod egress;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
+pub mod flows;
 pub mod icmp;
 pub mod ipv4;
 pub mod local;

@@ -22,8 +22,12 @@ use crate::{
 pub struct Segment {
     /// Its ports.
     pub ports: Ports,
+    /// Its sequence number.
+    pub sequence: u32,
     /// Whether it asks for a new connection.
     pub opens: bool,
+    /// Whether it ends one: FIN or RST.
+    pub closes: bool,
     /// Whether there is one.
     pub is_tcp: bool,
 }
@@ -36,7 +40,9 @@ impl From<&TcpHdr> for Segment {
                 source: tcp.source,
                 destination: tcp.dest,
             },
+            sequence: u32::from_be_bytes(tcp.seq),
             opens: tcp.syn() != 0 && tcp.ack() == 0,
+            closes: tcp.fin() != 0 || tcp.rst() != 0,
             is_tcp: true,
         }
     }

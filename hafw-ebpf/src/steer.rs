@@ -5,11 +5,15 @@ use hafw_common::{
     flow::{flow_hash4, flow_hash6, slot_of},
     iface::Iface,
     lease::LEASE_GRACE,
+    moved::FlowKey,
     service::{MODE_DSR, MODE_NAT, NO_BACKEND, Service, ServiceKey},
+    v4_mapped,
 };
 use network_types::eth::EthHdr;
 
 use crate::{
+    flows,
+    local::Segment,
     next_hop::{self, Way},
     packet::PacketMut,
     path::Outcome,
@@ -27,10 +31,27 @@ pub struct Flow<A> {
     pub key: ServiceKey,
 }
 
-/// What picks the slot.
+/// What picks the slot, and the backend where the slot has moved.
 pub trait Hashed {
     /// The hash by which every node finds the same slot.
     fn hash(&self) -> u32;
+
+    /// The flow's key in the table of flows.
+    fn key(&self) -> FlowKey;
+}
+
+impl<A> Flow<A> {
+    #[inline(always)]
+    const fn flow_key(&self, client: [u8; 16]) -> FlowKey {
+        FlowKey {
+            client,
+            vip: self.key.address,
+            client_port: self.client_port,
+            port: self.key.port,
+            protocol: self.key.protocol,
+            reserved: [0; 3],
+        }
+    }
 }
 
 impl Hashed for Flow<[u8; 4]> {
@@ -44,6 +65,11 @@ impl Hashed for Flow<[u8; 4]> {
         } = self.key;
         flow_hash4(self.client, [a, b, c, d], self.client_port, port, protocol)
     }
+
+    #[inline(always)]
+    fn key(&self) -> FlowKey {
+        self.flow_key(v4_mapped(self.client))
+    }
 }
 
 impl Hashed for Flow<[u8; 16]> {
@@ -56,6 +82,11 @@ impl Hashed for Flow<[u8; 16]> {
             ..
         } = self.key;
         flow_hash6(self.client, address, self.client_port, port, protocol)
+    }
+
+    #[inline(always)]
+    fn key(&self) -> FlowKey {
+        self.flow_key(self.client)
     }
 }
 
@@ -75,7 +106,8 @@ pub trait Datagram {
     ) -> Result<(), Counter>;
 }
 
-/// Sends a frame of a flow, whose headers are sound, to its backend.
+/// Sends a frame of a flow, whose headers are sound, to its backend. `segment`: the default where it
+/// is no TCP segment.
 #[inline(always)]
 pub fn process<P: PacketMut + ?Sized, T: Tables>(
     packet: &mut P,
@@ -83,6 +115,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     iface: &Iface,
     service: &Service,
     flow: &impl Hashed,
+    segment: Segment,
     datagram: &impl Datagram,
 ) -> Outcome {
     let Some(lease) = tables.lease(service.router) else {
@@ -104,7 +137,11 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     let Some(slot) = tables.slot(index) else {
         return Counter::DropTable.into();
     };
-    let chosen = slot.current();
+    let chosen = if slot.is_moved() {
+        flows::choose(tables, (index, slot), &flow.key(), segment, jiffies)
+    } else {
+        slot.current()
+    };
     if chosen == NO_BACKEND {
         return Counter::DropNoBackend.into();
     }

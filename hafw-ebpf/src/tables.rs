@@ -15,12 +15,12 @@ use hafw_common::{
     vip::Vip,
 };
 
-use crate::word::Word;
+use crate::{flows::FlowTables, word::Word};
 
 /// What the packet path looks up, notes and asks.
 ///
 /// An index that no entry has gives `None`; the path then drops and counts, or passes.
-pub trait Tables {
+pub trait Tables: FlowTables {
     /// Memory for one [`AdvertEvent`], too large for the stack of a BPF program.
     type Record: DerefMut<Target = AdvertEvent>;
 
@@ -37,8 +37,6 @@ pub trait Tables {
     fn service(&self, key: &ServiceKey) -> Option<Service>;
     /// The slot with this index.
     fn slot(&self, index: u32) -> Option<Slot>;
-    /// The backend with this index.
-    fn backend(&self, index: u32) -> Option<BackendWords<'_>>;
 
     /// One word of the filter of `nat` backends, see [`hafw_common::vip::filter_bit`].
     fn nat_filter_word(&self, index: u32) -> u64;

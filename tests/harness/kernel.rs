@@ -18,6 +18,7 @@ use hafw_common::{
     iface::Iface,
     lease::{Lease, Seen},
     maps,
+    moved::{FlowEntry, FlowKey},
     nat::{NatKey, NatSource},
     route::{NeighbourKey, Route},
     router::{PeerKey, PeerSeen, RouterConfig},
@@ -25,7 +26,9 @@ use hafw_common::{
     v4_mapped,
     vip::{Vip, VipKey, filter_bit_of},
 };
-use hafw_ebpf::fixtures::{Clock, Event, Observed, SeenDelta, World, world::IFACE};
+use hafw_ebpf::fixtures::{
+    Clock, Event, Observed, SeenDelta, World, cases::moved_flow, world::IFACE,
+};
 
 /// What the XDP program answers: include/uapi/linux/bpf.h, enum xdp_action.
 const XDP_ACTIONS: [(u32, Verdict); 4] = [
@@ -66,6 +69,9 @@ struct Tables {
     routes: LpmTrie<MapData, [u8; 4], Route>,
     neighbours: HashMap<MapData, NeighbourKey, u64>,
     unresolved: RingBuf<MapData>,
+    flows: HashMap<MapData, FlowKey, FlowEntry>,
+    embryos: Array<MapData, [u64; 2]>,
+    base_seen: Array<MapData, u64>,
 }
 
 impl Kernel {
@@ -178,6 +184,7 @@ impl Kernel {
         for peer in peers {
             self.tables.peers.remove(&peer).expect("the key was there");
         }
+        self.tables.reset_flows(world);
         self.tables.drain();
         self.counters = self.tables.counters();
         self.traffic = self.tables.traffic(world);
@@ -250,6 +257,14 @@ impl Kernel {
             observed.peers.insert((key.router, key.source), noted);
         }
         observed.events = self.tables.drain();
+        let flows = self
+            .tables
+            .flows
+            .iter()
+            .map(|entry| entry.expect("an entry"));
+        observed.flows = flows.map(|(key, entry)| (key, entry.backend)).collect();
+        let used = |slot: &&u32| self.tables.base_seen.get(slot, 0).is_ok_and(|at| at != 0);
+        observed.bases = world.slots.keys().filter(used).copied().collect();
         observed
     }
 }
@@ -312,6 +327,9 @@ impl Tables {
             routes: typed(ebpf, maps::ROUTES),
             neighbours: typed(ebpf, maps::NEIGHBOURS),
             unresolved: typed(ebpf, maps::UNRESOLVED),
+            flows: typed(ebpf, maps::FLOWS),
+            embryos: typed(ebpf, maps::EMBRYOS),
+            base_seen: typed(ebpf, maps::BASE_SEEN),
         }
     }
 
@@ -370,6 +388,32 @@ impl Tables {
         for (index, backend) in &world.backends {
             self.backends
                 .set(*index, if_kept(kept, *backend), 0)
+                .expect("in range");
+        }
+    }
+
+    /// Makes the flows those of a world.
+    fn reset_flows(&mut self, world: &World) {
+        let keys: Vec<FlowKey> = self.flows.keys().map(|key| key.expect("a key")).collect();
+        for key in keys {
+            self.flows.remove(&key).expect("the key was there");
+            // A SYN of the flow may have been seen.
+            let place = key.fingerprint().index;
+            self.embryos.set(place, [0; 2], 0).expect("in range");
+        }
+        for (key, entry) in &world.flows {
+            self.flows.insert(key, entry, 0).expect("there is room");
+        }
+        for index in world.slots.keys() {
+            // Slots beyond the table are part of the fixture.
+            let _ = self.base_seen.set(*index, 0, 0);
+        }
+        self.embryos
+            .set(moved_flow().fingerprint().index, [0; 2], 0)
+            .expect("in range");
+        for embryo in &world.embryos {
+            self.embryos
+                .set(embryo.flow.index, embryo.to_words(), 0)
                 .expect("in range");
         }
     }

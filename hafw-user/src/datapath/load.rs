@@ -37,6 +37,9 @@ const SHARED: &[&str] = &[
     maps::VIPS,
     maps::SERVICES,
     maps::SLOTS,
+    maps::BASE_SEEN,
+    maps::FLOWS,
+    maps::EMBRYOS,
     maps::BACKENDS,
     maps::TRAFFIC,
     maps::COUNTERS,
@@ -271,6 +274,7 @@ fn load(pins: &PinDir, slot: u32, capacity: u32) -> Result<Ebpf, OpenError> {
     let mut loader = EbpfLoader::new();
     loader.override_global(GLOBAL_IFACE_SLOT, &slot, true);
     loader.map_max_entries(maps::SLOTS, capacity);
+    loader.map_max_entries(maps::BASE_SEEN, capacity);
     for name in SHARED {
         loader.map_pin_path(name, pins.entry(name));
     }

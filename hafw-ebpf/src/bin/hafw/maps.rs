@@ -11,9 +11,9 @@ use core::{
 use aya_ebpf::{
     Global,
     bindings::{
-        BPF_F_CURRENT_NETNS, BPF_F_MMAPABLE, BPF_TCP_LISTEN, bpf_fib_lookup as FibQuery,
-        bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1,
-        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
+        BPF_F_CURRENT_NETNS, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_TCP_LISTEN,
+        bpf_fib_lookup as FibQuery, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
     },
     helpers::{
         bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_ns, bpf_sk_release, bpf_skc_lookup_tcp,
@@ -35,9 +35,11 @@ use hafw_common::{
     lease::{Lease, Seen},
     mac_to_word,
     maps::{
-        EVENTS_BYTES, MAX_BACKENDS, MAX_IFACES, MAX_NEIGHBOURS, MAX_PEERS, MAX_ROUTERS, MAX_ROUTES,
-        MAX_SERVICES, MAX_VIPS, UNRESOLVED_BYTES, VIP_FILTER_WORDS, VRID_ENTRIES, vrid_index,
+        EVENTS_BYTES, MAX_BACKENDS, MAX_FLOWS, MAX_IFACES, MAX_NEIGHBOURS, MAX_PEERS, MAX_ROUTERS,
+        MAX_ROUTES, MAX_SERVICES, MAX_VIPS, UNRESOLVED_BYTES, VIP_FILTER_WORDS, VRID_ENTRIES,
+        vrid_index,
     },
+    moved::{self, FlowEntry, FlowKey},
     nat::{NatKey, NatSource},
     route::{NeighbourKey, Route},
     router::{PeerKey, PeerSeen, RouterConfig},
@@ -45,6 +47,7 @@ use hafw_common::{
     vip::{Vip, VipKey},
 };
 use hafw_ebpf::{
+    flows::{FlowTables, FlowWords},
     tables::{BackendWords, Ends, Hop, LeaseWords, Query, SeenWords, Tables},
     word::Word,
 };
@@ -84,6 +87,13 @@ static SERVICES: HashMap<ServiceKey, Service> = HashMap::with_max_entries(MAX_SE
 /// User space sets the real number of entries when it makes the map.
 #[map]
 static SLOTS: Array<Word> = Array::with_max_entries(65_537, BPF_F_MMAPABLE);
+/// As many as SLOTS.
+#[map]
+static BASE_SEEN: Array<Word> = Array::with_max_entries(65_537, BPF_F_MMAPABLE);
+#[map]
+static FLOWS: HashMap<FlowKey, FlowEntry> = HashMap::with_max_entries(MAX_FLOWS, BPF_F_NO_PREALLOC);
+#[map]
+static EMBRYOS: Array<[Word; 2]> = Array::with_max_entries(moved::EMBRYOS, 0);
 #[map]
 static BACKENDS: Array<[Word; size_of::<Backend>() / 8]> =
     Array::with_max_entries(MAX_BACKENDS, BPF_F_MMAPABLE);
@@ -116,6 +126,43 @@ impl Maps {
     /// `ctx`: what the program was called with.
     pub(crate) const fn new(ctx: *mut c_void) -> Self {
         Self { ctx }
+    }
+}
+
+impl FlowTables for Maps {
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey) -> Option<FlowWords<'_>> {
+        let entry = FLOWS.get_ptr(key)?;
+        // SAFETY: a FlowEntry is two words. An element that is removed meanwhile may become another
+        // flow's: this packet then goes to that one's backend.
+        Some(FlowWords::new(unsafe { &*entry.cast::<[Word; 2]>() }))
+    }
+
+    #[inline(always)]
+    fn put_flow(&self, key: &FlowKey, entry: FlowEntry) {
+        // Full, or out of memory: as documented.
+        let _ = FLOWS.insert(key, entry, 0);
+    }
+
+    #[inline(always)]
+    fn remove_flow(&self, key: &FlowKey) {
+        // Another CPU may have done it.
+        let _ = FLOWS.remove(key);
+    }
+
+    #[inline(always)]
+    fn embryo(&self, index: u32) -> Option<&[Word; 2]> {
+        EMBRYOS.get(index)
+    }
+
+    #[inline(always)]
+    fn backend(&self, index: u32) -> Option<BackendWords<'_>> {
+        BACKENDS.get(index).map(BackendWords::new)
+    }
+
+    #[inline(always)]
+    fn base_seen(&self, slot: u32) -> Option<&Word> {
+        BASE_SEEN.get(slot)
     }
 }
 
@@ -159,11 +206,6 @@ impl Tables for Maps {
     #[inline(always)]
     fn slot(&self, index: u32) -> Option<Slot> {
         SLOTS.get(index).map(|word| Slot(word.load()))
-    }
-
-    #[inline(always)]
-    fn backend(&self, index: u32) -> Option<BackendWords<'_>> {
-        BACKENDS.get(index).map(BackendWords::new)
     }
 
     #[inline(always)]
