@@ -17,6 +17,7 @@ use crate::{
         request::{self, RequestBody, RequestHead},
     },
     plan::{ActionPlan, Limits, OptionsPlan, Resolved, Unrouted},
+    retry::Millis,
     route::{Fields as _, path},
     template::{Scope, Values},
     values::RequestValues,
@@ -24,6 +25,10 @@ use crate::{
 
 /// The largest request body that is read before a server is asked, and can be sent again.
 const SMALL_BODY: u64 = 16 * 1024;
+
+/// How long a connection stays for a request that may be on its way when the worker stops. Its
+/// answer says that the connection closes.
+const DRAIN: Millis = 1000;
 
 /// A request that has been read and routed.
 #[derive(Debug)]
@@ -123,10 +128,17 @@ impl Session {
 
     /// Waits for the first bytes of a request.
     async fn read_idle(&mut self) -> Result<Block, End> {
+        let mut drains = false;
         let waited = poll_fn(|context| {
             let read = self.poll_read(context);
-            if read.is_pending() && self.waiting_limits().is_none() {
-                return Poll::Ready(Err(Silence::Closed));
+            if read.is_pending() {
+                if self.waiting_limits().is_none() {
+                    return Poll::Ready(Err(Silence::Closed));
+                }
+                if self.shared.stopping.get() && !drains {
+                    drains = true;
+                    self.timer.arm(DRAIN);
+                }
             }
             read
         });
@@ -134,7 +146,9 @@ impl Session {
             Ok(block) => Ok(block),
             Err(Silence::Closed) => Err(End::Close),
             Err(Silence::Timeout) => {
-                self.shared.count(|totals| totals.client_timeouts += 1);
+                let is_silent = !self.shared.stopping.get();
+                self.shared
+                    .count(|totals| totals.client_timeouts += u64::from(is_silent));
                 Err(End::Close)
             }
         }
@@ -253,8 +267,14 @@ impl Session {
         };
         let resolved = match resolved {
             Ok(resolved) => resolved,
-            Err(Unrouted::NotFound) => return Err(404),
-            Err(Unrouted::Circle) => return Err(500),
+            Err(Unrouted::NotFound) => {
+                exchange.own = Some(Own::Unrouted(404));
+                return Ok(exchange);
+            }
+            Err(Unrouted::Circle) => {
+                exchange.own = Some(Own::Unrouted(500));
+                return Ok(exchange);
+            }
             Err(Unrouted::Redirect { status, to, .. }) => {
                 let scope = Scope {
                     captures: None,

@@ -26,11 +26,20 @@ pub(crate) struct Current {
     pub(super) lines: Option<Text>,
 }
 
+/// What is answered without asking a server.
+#[derive(Debug)]
+pub(crate) enum Own {
+    /// That no route takes the request, with this status.
+    Unrouted(u16),
+    /// What a route or a rule says.
+    Routed(Routed),
+}
+
 /// An answer that a route or a rule gives.
 #[derive(Debug)]
-pub(crate) struct Own {
+pub(crate) struct Routed {
     status: u16,
-    /// Content-Type if it is not the usual one, and Location.
+    /// Content-Type and Location.
     lines: Text,
     body: Text,
 }
@@ -80,9 +89,14 @@ impl Session {
         let is_unread = exchange.is_unread();
         let close =
             is_unread || !exchange.keep_alive || !exchange.http11 || self.shared.stopping.get();
-        let text = self.own_text(own, close, exchange.is_head);
-        self.count_answer(own.status);
-        self.send_own(&text).await?;
+        match own {
+            Own::Unrouted(status) => self.answer(*status, close, exchange.is_head).await?,
+            Own::Routed(routed) => {
+                let text = self.own_text(routed, close, exchange.is_head);
+                self.count_answer(routed.status);
+                self.send_own(&text).await?;
+            }
+        }
         match (close, is_unread) {
             (false, _) => Ok(()),
             (true, true) => Err(End::Linger),
@@ -112,7 +126,7 @@ impl Session {
         text
     }
 
-    fn own_text(&self, own: &Own, close: bool, is_head: bool) -> Text {
+    fn own_text(&self, own: &Routed, close: bool, is_head: bool) -> Text {
         let current = self.current.as_ref();
         let mut all_lines = self.shared.buffers.text();
         all_lines.extend_from_slice(&own.lines);
@@ -161,11 +175,11 @@ impl Session {
             }) => {
                 let mut text = self.shared.buffers.text();
                 body.render(scope, values, &mut text);
-                Some(Own {
+                Some(Own::Routed(Routed {
                     status: *status,
                     lines: self.content_type(options, content_type),
                     body: text,
-                })
+                }))
             }
             ActionPlan::Redirect { status, to } => {
                 let mut location = self.shared.buffers.text();
@@ -181,11 +195,11 @@ impl Session {
         append_line(&mut lines, b"Location", |out| out.extend_from_slice(to));
         let mut body = self.shared.buffers.text();
         pages::append_body(status, &mut body);
-        Own {
+        Own::Routed(Routed {
             status,
             lines,
             body,
-        }
+        })
     }
 
     fn content_type(&self, options: &OptionsPlan, value: &[u8]) -> Text {

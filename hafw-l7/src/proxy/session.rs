@@ -104,11 +104,8 @@ impl Session {
     }
 
     /// The limits that hold until a request has named its host; `None` if the address is no longer
-    /// served or the worker is stopping.
+    /// served.
     pub(super) fn waiting_limits(&self) -> Option<Limits> {
-        if self.shared.stopping.get() {
-            return None;
-        }
         let generation = self.shared.generation.borrow();
         let site = generation.plan.site(self.address)?;
         generation
