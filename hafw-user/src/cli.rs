@@ -12,7 +12,7 @@ use crate::{
     check, config,
     control::{Answer, Protocol, Request, TraceRequest, ask, render_status, render_trace},
     handover::handover,
-    node,
+    import, node,
 };
 
 /// A high-availability load-balancing node: VRRP, L4 steering in XDP, and an L7 proxy.
@@ -69,6 +69,18 @@ enum Command {
         /// End an earlier handover: the router claims its VIPs by its priority again
         #[arg(long)]
         end: bool,
+    },
+    /// Say keepalived's configuration in hafw's words; what has no equivalent goes to stderr
+    Import {
+        /// keepalived.conf
+        #[arg(long, value_name = "FILE", required = true)]
+        keepalived: PathBuf,
+        /// What `@ID` lines are compared with, as keepalived's -i; default: the host's name
+        #[arg(short = 'i', long, value_name = "ID")]
+        config_id: Option<String>,
+        /// Where to write; default: stdout
+        #[arg(short = 'o', long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Remove what a dead controller left: programs, pins, routes, sysctls
     Detach(File),
@@ -139,6 +151,20 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         } => {
             print(&handover(&control_socket(socket, &file)?, &router, end)?);
             Ok(())
+        }
+        Command::Import {
+            keepalived,
+            config_id,
+            output,
+        } => {
+            let text = import::import(&keepalived, config_id)?;
+            match output {
+                Some(output) => import::write(&output, &text),
+                None => {
+                    print(&text);
+                    Ok(())
+                }
+            }
         }
         Command::Detach(File { file }) => node::detach(&file),
     }

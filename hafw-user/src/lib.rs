@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod datapath;
 mod handover;
+mod import;
 pub mod net;
 pub mod node;
 pub mod probe;

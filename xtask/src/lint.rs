@@ -13,7 +13,7 @@ use crate::{setup, step::aloud, workspace};
 /// The longest that a source file may be.
 const MAX_LINES: usize = 600;
 /// Crates without IO, and what they may therefore not depend on.
-const PURE: [&str; 2] = ["hafw-vrrp", "hafw-lb"];
+const PURE: [&str; 3] = ["hafw-vrrp", "hafw-lb", "hafw-import"];
 const IMPURE: [&str; 4] = ["aya", "tokio", "socket2", "rustix"];
 
 type Check = fn() -> Result<()>;
