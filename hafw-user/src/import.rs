@@ -139,7 +139,7 @@ mod tests {
 
         // Weight 2 can never move the VIP: the trap of the lesson.
         let priorities = |config: &Config| {
-            let effect = effect(&config.routers[0]);
+            let effect = effect(&config.routers[0], &config.checks);
             (effect.up, effect.all_down)
         };
         assert_eq!(priorities(&lb01), (152, Some(150)));
