@@ -33,5 +33,5 @@ mod values;
 pub use document::Document;
 pub use problem::{Place, Problem, Problems, Warning};
 pub use secret::Secret;
-pub use section::{Located, Section};
+pub use section::{Item, Located, Section};
 pub use values::{parse_duration, parse_size};

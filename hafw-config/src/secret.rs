@@ -41,22 +41,27 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Reads the file that `named_in` names, up to its last line's end.
-pub(crate) fn read(named_in: &Path, file: &Path) -> Result<Secret, String> {
+/// The bytes of a regular file, named relative to the folder of `named_in`.
+pub(crate) fn read_beside(named_in: &Path, file: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let path = beside(named_in, file);
     // A pipe or a device would hold up whoever reads it.
     let is_file = std::fs::metadata(&path).map(|metadata| metadata.is_file());
     let bytes = match is_file {
-        Ok(true) => read_bytes(&path, MAX_BYTES),
+        Ok(true) => read_bytes(&path, limit),
         Ok(false) => Err(io::Error::other("it is not a regular file")),
         Err(error) => Err(error),
     };
-    let bytes = bytes.map_err(|error| describe(&error))?;
+    bytes.map_err(|error| describe(&error))
+}
+
+/// Reads the file that `named_in` names, up to its last line's end.
+pub(crate) fn read(named_in: &Path, file: &Path) -> Result<Secret, String> {
+    let bytes = read_beside(named_in, file, MAX_BYTES)?;
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text).to_owned();
     Ok(Secret {
         text,
-        file: Some(path),
+        file: Some(beside(named_in, file)),
     })
 }

@@ -47,6 +47,15 @@ pub struct Section {
     problems: Sink,
 }
 
+/// An item of a list that takes two kinds.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// The short form.
+    Text(Located<String>),
+    /// The long form.
+    Table(Section),
+}
+
 /// Whether messages may repeat what a key is set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
@@ -313,6 +322,40 @@ impl Section {
             self.table(key).into_iter().collect()
         } else {
             self.tables(key, title)
+        }
+    }
+
+    /// A list of strings and tables in any order. `title` stands in the tables' messages.
+    #[must_use]
+    pub fn mixed(&self, key: &str, title: &str, expected: &str) -> Option<Vec<Item>> {
+        let mut items = Vec::new();
+        for node in self.items(key, &format!("a list, each {expected}"))? {
+            if let Some(table) = node.value.table() {
+                items.push(Item::Table(self.below(title, table, node)));
+            } else if let Some(text) = node.value.string() {
+                items.push(Item::Text(Located {
+                    value: text.to_owned(),
+                    place: node.place.clone(),
+                }));
+            } else {
+                let message = format!("{key}: {}: expected {expected}", node.text);
+                self.note(&node.place, message);
+            }
+        }
+        Some(items)
+    }
+
+    /// The contents of the file that a string names, at most `limit` bytes. A relative path starts
+    /// at the folder of the file that names it.
+    #[must_use]
+    pub fn contents(&self, key: &str, limit: u64) -> Option<Located<Vec<u8>>> {
+        let Located { value: path, place } = self.string(key)?;
+        match secret::read_beside(&place.file, path.as_ref(), limit) {
+            Ok(value) => Some(Located { value, place }),
+            Err(why) => {
+                self.wrong(key, &format!("cannot read it: {why}"));
+                None
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Reads the proxy's part of hafw.toml: `[[upstream]]`, `[[server]]` with its routes, `[proxy]`.
 
+mod listen;
 mod options;
 mod route;
 
@@ -47,7 +48,11 @@ pub fn load(path: &Path) -> Result<ProxyConfig, Problems> {
 #[must_use]
 pub fn listeners(document: &Document) -> Vec<Located<SocketAddr>> {
     let servers = document.root().tables("server", "server");
-    servers.iter().filter_map(read_listen).flatten().collect()
+    servers
+        .iter()
+        .filter_map(listen::addresses)
+        .flatten()
+        .collect()
 }
 
 impl ProxyConfig {
@@ -66,7 +71,10 @@ impl ProxyConfig {
         let config = Self {
             workers: value_or(workers, 0),
             upstreams: upstreams.iter().filter_map(read_upstream).collect(),
-            servers: servers.iter().map(read_server).collect(),
+            servers: servers
+                .iter()
+                .map(|section| read_server(document, section))
+                .collect(),
         };
         if !document.has_problems()
             && let Err(error) = Plan::new(&config)
@@ -116,16 +124,17 @@ fn read_upstream_server(section: &Section) -> Option<UpstreamServer> {
     })
 }
 
-fn read_server(section: &Section) -> Server {
-    let listen = section.need("listen", read_listen(section));
-    let hosts = section.strings("hosts");
+fn read_server(document: &Document, section: &Section) -> Server {
+    let hosts = values(section.strings("hosts"));
+    let listen = section.need("listen", listen::read(document, section, &hosts));
     let default = section.boolean("default");
     let routes = section.tables("route", "route");
     // On clear text by prior knowledge and by ALPN, once it exists.
     section.not_yet("http2", &["false"]);
     let (options, _) = options::read(section, &Options::default());
-    let standard = Server::new(values(listen), values(hosts), Vec::new());
+    let standard = Server::new(Vec::new(), hosts, Vec::new());
     let server = Server {
+        listen: values(listen),
         default: value_or(default, false),
         rewrites: route::read_rewrites(section),
         routes: routes
@@ -149,16 +158,6 @@ fn read_server(section: &Section) -> Server {
         section.note(section.place(), "expected a [[server.route]]");
     }
     server
-}
-
-fn read_listen(section: &Section) -> Option<Vec<Located<SocketAddr>>> {
-    let expected = "an IP address and a port such as \"10.0.0.3:80\" (TLS and PROXY protocol are \
-                    not in this version)";
-    section.list("listen", expected, |text| {
-        text.parse()
-            .ok()
-            .filter(|address: &SocketAddr| address.port() != 0)
-    })
 }
 
 /// Where in the file a place of the model is. All of its sections were read without a mistake, so

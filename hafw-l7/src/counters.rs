@@ -29,6 +29,8 @@ pub struct Totals {
     pub stale_replaced: u64,
     /// Connections closed because the client was silent for too long.
     pub client_timeouts: u64,
+    /// Connections closed because TLS could not be set up.
+    pub tls_failed: u64,
     /// Requests given up because the client went away.
     pub client_aborts: u64,
     /// Answers cut short because the upstream server broke off within the body.
@@ -53,6 +55,7 @@ impl Totals {
         self.retries += other.retries;
         self.stale_replaced += other.stale_replaced;
         self.client_timeouts += other.client_timeouts;
+        self.tls_failed += other.tls_failed;
         self.client_aborts += other.client_aborts;
         self.truncated += other.truncated;
         self.bytes_received += other.bytes_received;

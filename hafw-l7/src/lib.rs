@@ -28,7 +28,7 @@
 //! * Request bodies up to 16 KiB are read before a server is asked, and can be sent again; larger
 //!   and chunked ones are passed on as they come.
 //!
-//! Not in this version: TLS, HTTP/2, Upgrade (removed, so that the server answers plainly), the
+//! Not in this version: HTTP/2, Upgrade (removed, so that the server answers plainly), the
 //! PROXY protocol, access logs.
 #![forbid(unsafe_code)]
 
@@ -47,6 +47,7 @@ pub mod retry;
 pub mod route;
 pub mod supervise;
 pub mod template;
+pub mod tls;
 pub mod upstream;
 pub mod values;
 

@@ -5,7 +5,7 @@
 mod options;
 mod route;
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, time::Duration};
 
 pub use options::{ErrorPage, NextUpstream, Options, RetryCondition, SetHeader, Timeouts};
 pub use route::{
@@ -13,6 +13,8 @@ pub use route::{
     Route, Test,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::tls::model::ListenTls;
 
 /// The whole of the proxy's configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +80,7 @@ impl UpstreamServer {
 /// A virtual server: names served on addresses, and where their requests go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
     /// Host names without port, compared without regard to case: whole ones, `*.name`, `.name`,
     /// `name.*`, and regular expressions after a `~`.
     pub hosts: Vec<String>,
@@ -95,13 +97,36 @@ impl Server {
     #[must_use]
     pub fn new(listen: Vec<SocketAddr>, hosts: Vec<String>, routes: Vec<Route>) -> Self {
         Self {
-            listen,
+            listen: listen.into_iter().map(Listen::plain).collect(),
             hosts,
             default: false,
             options: Options::default(),
             rewrites: Vec::new(),
             routes,
         }
+    }
+}
+
+/// An address that a server listens on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listen {
+    pub address: SocketAddr,
+    /// Without, requests are in clear.
+    pub tls: Option<ListenTls>,
+}
+
+impl Listen {
+    /// In clear.
+    #[must_use]
+    pub const fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: None }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tls = if self.tls.is_some() { " (TLS)" } else { "" };
+        write!(f, "{}{tls}", self.address)
     }
 }
 
@@ -126,7 +151,7 @@ impl ProxyConfig {
     pub fn listen_addresses(&self) -> BTreeSet<SocketAddr> {
         self.servers
             .iter()
-            .flat_map(|server| server.listen.iter().copied())
+            .flat_map(|server| server.listen.iter().map(|listen| listen.address))
             .collect()
     }
 

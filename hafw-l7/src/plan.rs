@@ -13,8 +13,9 @@ pub use options::{HeaderChanges, HeaderPlan, Limits, OptionsPlan};
 pub use routing::{Resolved, Unrouted};
 
 use crate::{
-    model::{ProxyConfig, Server},
+    model::{Listen, ProxyConfig, Server},
     route::{Router, Rules, host, host::Hosts},
+    tls::ServerTls,
     upstream::MAX_SERVERS,
 };
 
@@ -33,6 +34,8 @@ pub struct Site {
     /// The server whose time limits hold until a request has named its host: the default one, or
     /// the first of the file.
     pub first: usize,
+    /// TLS by server; empty: requests come in clear.
+    tls: BTreeMap<usize, ServerTls>,
 }
 
 /// One virtual server.
@@ -135,7 +138,8 @@ impl Plan {
         let known = self.sites.iter().position(|(known, _)| *known == address);
         let at = known.unwrap_or_else(|| {
             let hosts = Hosts::default();
-            self.sites.push((address, Site { hosts, first }));
+            let tls = BTreeMap::new();
+            self.sites.push((address, Site { hosts, first, tls }));
             self.sites.len() - 1
         });
         &mut self.sites[at].1
@@ -143,8 +147,21 @@ impl Plan {
 
     fn add_names(&mut self, index: usize, server: &Server) -> Result<(), PlanError> {
         let error = |place, what| Err(PlanError { place, what });
-        for address in &server.listen {
+        for Listen { address, tls } in &server.listen {
+            let is_new = self.site(*address).is_none();
             let site = self.site_mut(*address, index);
+            if !is_new && site.tls.is_empty() == tls.is_some() {
+                let what = format!("some servers on {address} have tls, and some have not");
+                return error(Place::Server { server: index }, what);
+            }
+            if let Some(tls) = tls {
+                match ServerTls::new(tls, false) {
+                    Ok(tls) => drop(site.tls.insert(index, tls)),
+                    Err(wrong) => {
+                        return error(Place::Server { server: index }, wrong.to_string());
+                    }
+                }
+            }
             for (at, host) in server.hosts.iter().enumerate() {
                 let place = Place::Host {
                     server: index,
@@ -167,6 +184,22 @@ impl Plan {
             }
         }
         Ok(())
+    }
+}
+
+impl Site {
+    /// TLS for a client that asks for a name, and the server that has it: that of the name, or the
+    /// one that stands in for others. `None`: requests come in clear.
+    pub(crate) fn tls(&self, name: Option<&str>) -> Option<(usize, &ServerTls)> {
+        let named = name.and_then(|name| self.hosts.find(Some(name.as_bytes())));
+        let server = named.unwrap_or(self.first);
+        self.tls.get(&server).map(|tls| (server, tls))
+    }
+
+    /// Whether a connection that named one server may ask another: not if that wants to know its
+    /// clients and the connection was not asked on its behalf.
+    pub(crate) fn admits(&self, named: usize, server: usize) -> bool {
+        named == server || self.tls.get(&server).is_none_or(|tls| !tls.asks)
     }
 }
 

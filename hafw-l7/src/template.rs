@@ -2,7 +2,7 @@
 
 use regex::bytes::Captures;
 
-use crate::route::escape;
+use crate::{route::escape, tls::SslVariable};
 
 /// A compiled text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Variable {
     /// `$proxy_add_x_forwarded_for`: the request's X-Forwarded-For with the client's address
     /// appended, or the address alone.
     ProxyAddXForwardedFor,
-    /// `$scheme`: `http`.
+    /// `$scheme`: `http` or `https`.
     Scheme,
     /// `$request_uri`: the target as the client wrote it, path and query.
     RequestUri,
@@ -51,6 +51,8 @@ pub enum Variable {
     ServerAddr,
     /// `$server_port`: the port that the request came to.
     ServerPort,
+    /// `$ssl_…`: empty on a connection in clear.
+    Ssl(SslVariable),
     /// `$http_NAME`: the values of a header, with `_` for `-` in its name.
     Header(Box<[u8]>),
     /// `$arg_NAME`: the first value of a query's parameter.
@@ -62,7 +64,7 @@ pub enum Variable {
 }
 
 impl Variable {
-    const NAMES: [(&'static str, Self); 16] = [
+    const NAMES: [(&'static str, Self); 23] = [
         ("host", Self::Host),
         ("http_host", Self::HttpHost),
         ("remote_addr", Self::RemoteAddr),
@@ -79,6 +81,13 @@ impl Variable {
         ("server_name", Self::ServerName),
         ("server_addr", Self::ServerAddr),
         ("server_port", Self::ServerPort),
+        ("ssl_protocol", Self::Ssl(SslVariable::Protocol)),
+        ("ssl_cipher", Self::Ssl(SslVariable::Cipher)),
+        ("ssl_server_name", Self::Ssl(SslVariable::ServerName)),
+        ("ssl_client_verify", Self::Ssl(SslVariable::ClientVerify)),
+        ("ssl_client_s_dn", Self::Ssl(SslVariable::ClientSubject)),
+        ("ssl_client_i_dn", Self::Ssl(SslVariable::ClientIssuer)),
+        ("ssl_client_serial", Self::Ssl(SslVariable::ClientSerial)),
     ];
 
     /// The names that a text may use, for messages.

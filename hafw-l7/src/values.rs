@@ -1,10 +1,11 @@
 //! What the variables of a template stand for in one request.
 
-use std::{io::Write as _, net::SocketAddr};
+use std::{io::Write as _, net::SocketAddr, rc::Rc};
 
 use crate::{
     route::{self, Fields, host},
     template::{Scope, Values, Variable},
+    tls::Facts,
 };
 
 /// The ends of a client connection, as headers name them.
@@ -15,6 +16,8 @@ pub struct Ends {
     client_port: u16,
     /// The address that the client connected to.
     local: SocketAddr,
+    /// What is known of its TLS.
+    tls: Option<Rc<Facts>>,
 }
 
 impl Ends {
@@ -24,6 +27,16 @@ impl Ends {
             client: client.ip().to_canonical().to_string().into_bytes().into(),
             client_port: client.port(),
             local,
+            tls: None,
+        }
+    }
+
+    /// Of a connection by TLS.
+    #[must_use]
+    pub fn secured(self, tls: Facts) -> Self {
+        Self {
+            tls: Some(Rc::new(tls)),
+            ..self
         }
     }
 
@@ -81,7 +94,15 @@ impl<R: Fields> Values for RequestValues<'_, R> {
                 });
                 out.extend_from_slice(&ends.client);
             }
-            Variable::Scheme => out.extend_from_slice(b"http"),
+            Variable::Scheme => out.extend_from_slice(match ends.tls {
+                Some(_) => b"https",
+                None => b"http",
+            }),
+            Variable::Ssl(ssl) => {
+                if let Some(tls) = &ends.tls {
+                    out.extend_from_slice(tls.get(*ssl).as_bytes());
+                }
+            }
             Variable::RequestUri => {
                 let target = request.path_and_query();
                 if !matches!(target.first(), Some(b'/' | b'*')) {

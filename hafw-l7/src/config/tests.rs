@@ -215,8 +215,8 @@ fn keys_that_are_unknown_or_not_carried_out_are_refused() {
         ),
         (
             "listen = [\"10.0.0.3:80\"",
-            "listen = [{ address = \"10.0.0.3:80\", tls = {} }",
-            "TLS",
+            "listen = [{ address = \"10.0.0.3:80\", proxy_protocol = true }",
+            "not in this version",
         ),
         (
             "connect_timeout = \"1s\"",

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Shared, session};
+use super::{Shared, arrival};
 
 /// How long to wait when the process or the system has no descriptor or memory left.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -83,7 +83,7 @@ fn drain(shared: &Rc<Shared>, address: SocketAddr, listener: TcpListener) {
 }
 
 fn start(shared: &Rc<Shared>, address: SocketAddr, stream: TcpStream, client: SocketAddr) {
-    tokio::task::spawn_local(session::serve(Rc::clone(shared), stream, client, address));
+    tokio::task::spawn_local(arrival::serve(Rc::clone(shared), stream, client, address));
 }
 
 /// Whether an error of accept(2) is about the connection it was to return.

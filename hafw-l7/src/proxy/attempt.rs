@@ -9,10 +9,7 @@ use std::{
 };
 
 use rustix::io::Errno;
-use tokio::{
-    io::{AsyncWrite as _, ReadBuf},
-    net::TcpStream,
-};
+use tokio::{io::AsyncWrite as _, net::TcpStream};
 use tracing::debug;
 
 use super::{
@@ -22,6 +19,7 @@ use super::{
     intake::Exchange,
     judge::{Final, Start},
     session::Session,
+    wire::{Sign, Wire},
 };
 use crate::{
     model::RetryCondition,
@@ -41,7 +39,7 @@ pub(super) enum Attempt {
 
 /// An answer to be passed on.
 pub(super) struct Answer {
-    pub(super) server: TcpStream,
+    pub(super) server: Wire,
     pub(super) status: u16,
     /// The head for the client.
     pub(super) head: Text,
@@ -165,7 +163,7 @@ impl Session {
         exchange: &Exchange,
         turn: &Turn,
         server: usize,
-    ) -> Result<TcpStream, Failure> {
+    ) -> Result<Wire, Failure> {
         let cluster = turn.cluster().ok_or(Failure::Broken)?;
         let address = {
             let mut group = cluster.group.borrow_mut();
@@ -192,14 +190,14 @@ impl Session {
         });
         let stream = connected.await?;
         stream.set_nodelay(true).map_err(|_| Failure::Broken)?;
-        Ok(stream)
+        Ok(Wire::Tcp(stream))
     }
 
     /// Sends the request and reads until the head of the final answer has come.
     async fn ask(
         &mut self,
         pending: &mut Pending<'_>,
-        stream: &mut TcpStream,
+        stream: &mut Wire,
         turn: &Turn,
     ) -> Result<(Final, Block), Failure> {
         loop {
@@ -230,7 +228,7 @@ impl Session {
         &mut self,
         context: &mut Context<'_>,
         pending: &mut Pending<'_>,
-        stream: &mut TcpStream,
+        stream: &mut Wire,
     ) -> Poll<Result<(), Failure>> {
         let limits = pending.exchange.limits();
         self.poll_message(context, pending, stream);
@@ -282,7 +280,7 @@ impl Session {
         &self,
         context: &mut Context<'_>,
         pending: &mut Pending<'_>,
-        stream: &mut TcpStream,
+        stream: &mut Wire,
     ) {
         let message = &pending.exchange.message;
         let limits = pending.exchange.limits();
@@ -305,18 +303,17 @@ impl Session {
 
     /// Whether the client has closed or broken its connection. Nothing is read; once there are
     /// bytes of a next request, the end behind them cannot be seen and `watch` is turned off.
-    pub(super) fn is_client_gone(&self, context: &mut Context<'_>, watch: &mut bool) -> bool {
+    pub(super) fn is_client_gone(&mut self, context: &mut Context<'_>, watch: &mut bool) -> bool {
         if !*watch {
             return false;
         }
-        let mut byte = [0];
-        match self.stream.poll_peek(context, &mut ReadBuf::new(&mut byte)) {
-            Poll::Ready(Ok(0) | Err(_)) => true,
-            Poll::Ready(Ok(_)) => {
+        match self.stream.poll_sign(context) {
+            Sign::Gone => true,
+            Sign::Bytes => {
                 *watch = false;
                 false
             }
-            Poll::Pending => false,
+            Sign::Quiet => false,
         }
     }
 
@@ -341,7 +338,7 @@ impl Session {
         &self,
         head: Final,
         download: Download,
-        stream: TcpStream,
+        stream: Wire,
         turn: &Turn,
         server: usize,
     ) -> Attempt {

@@ -9,14 +9,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::{
     buffers::{Block, Buffers},
     timers::Timer,
+    wire::Wire,
 };
 use crate::{
     http1::{Body, ChunkError},
@@ -83,7 +81,7 @@ pub(crate) enum DownloadError {
 /// Reads what is there into the room of `block`. Ready with 0 means that the other end has closed.
 pub(crate) fn poll_fill(
     context: &mut Context<'_>,
-    stream: &mut TcpStream,
+    stream: &mut Wire,
     block: &mut Block,
 ) -> Poll<io::Result<usize>> {
     let mut room = ReadBuf::new(block.room());
@@ -96,7 +94,7 @@ pub(crate) fn poll_fill(
 /// Writes what is in `block`, at most in one go.
 fn poll_drain(
     context: &mut Context<'_>,
-    stream: &mut TcpStream,
+    stream: &mut Wire,
     block: &mut Block,
 ) -> Poll<io::Result<usize>> {
     let len = ready!(Pin::new(stream).poll_write(context, block.bytes()))?;
@@ -150,8 +148,8 @@ impl Upload {
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
-        client: &mut TcpStream,
-        server: &mut TcpStream,
+        client: &mut Wire,
+        server: &mut Wire,
         timer: &Timer,
         buffers: &Rc<Buffers>,
         rest: &mut Option<Block>,
@@ -281,8 +279,8 @@ impl Download {
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
-        client: &mut TcpStream,
-        server: Option<&mut TcpStream>,
+        client: &mut Wire,
+        server: Option<&mut Wire>,
         timer: &Timer,
         buffers: &Rc<Buffers>,
     ) -> Poll<Result<(), DownloadError>> {

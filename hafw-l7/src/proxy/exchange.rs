@@ -3,7 +3,6 @@
 
 use std::{future::poll_fn, task::Poll};
 
-use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::{
@@ -12,6 +11,7 @@ use super::{
     generation::Turn,
     intake::Exchange,
     session::{End, Session},
+    wire::Wire,
 };
 use crate::{
     counters::class,
@@ -189,7 +189,7 @@ impl Session {
         &mut self,
         download: &mut Download,
         mut upload: Option<&mut Upload>,
-        mut server: Option<&mut TcpStream>,
+        mut server: Option<&mut Wire>,
     ) -> Result<(), DownloadError> {
         let mut watch = upload.is_none();
         download.wait_for_client(&self.timer);
@@ -220,9 +220,9 @@ impl Session {
         .await
     }
 
-    fn keep(&self, turn: &Turn, server: usize, stream: Option<TcpStream>) {
-        if let (Some(stream), Some(cluster)) = (stream, turn.cluster()) {
-            cluster.keep(server, stream, self.shared.timers.now());
+    fn keep(&self, turn: &Turn, server: usize, wire: Option<Wire>) {
+        if let (Some(wire), Some(cluster)) = (wire, turn.cluster()) {
+            cluster.keep(server, wire, self.shared.timers.now());
         }
     }
 }

@@ -1,15 +1,11 @@
 //! One configuration in force in one worker. Requests hold the generation that they began with, so
 //! a new one can take over at any time.
 
-use std::{
-    cell::RefCell,
-    rc::Rc,
-    task::{Context, Poll, Waker},
-};
+use std::{cell::RefCell, rc::Rc};
 
-use tokio::net::TcpStream;
 use tracing::warn;
 
+use super::wire::Wire;
 use crate::{
     model::ProxyConfig,
     plan::{Plan, PlanError},
@@ -32,7 +28,7 @@ pub(crate) struct Generation {
 pub(crate) struct Cluster {
     name: String,
     pub(crate) group: RefCell<Group>,
-    pub(crate) idle: RefCell<IdlePool<TcpStream>>,
+    pub(crate) idle: RefCell<IdlePool<Wire>>,
 }
 
 /// A request's way through the servers of its cluster: which it has asked, and which it is asking
@@ -74,7 +70,7 @@ impl Generation {
         for cluster in &self.clusters {
             let mut idle = cluster.idle.borrow_mut();
             if !idle.is_empty() {
-                idle.sweep(now, |stream| !is_quiet(stream));
+                idle.sweep(now, |wire| !wire.is_quiet());
             }
         }
     }
@@ -82,16 +78,17 @@ impl Generation {
 
 impl Cluster {
     /// A kept connection to `server` on which nothing has happened.
-    pub(crate) fn take_idle(&self, server: usize) -> Option<TcpStream> {
+    pub(crate) fn take_idle(&self, server: usize) -> Option<Wire> {
         let mut idle = self.idle.borrow_mut();
-        std::iter::from_fn(|| idle.take(server)).find(is_quiet)
+        std::iter::from_fn(|| idle.take(server))
+            .find_map(|mut wire| wire.is_quiet().then_some(wire))
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn keep(&self, server: usize, stream: TcpStream, now: Millis) {
-        if is_quiet(&stream) {
+    pub(crate) fn keep(&self, server: usize, mut wire: Wire, now: Millis) {
+        if wire.is_quiet() {
             // What comes back is closed: there was no room for it.
-            drop(self.idle.borrow_mut().put(server, stream, now));
+            drop(self.idle.borrow_mut().put(server, wire, now));
         }
     }
 }
@@ -154,18 +151,5 @@ impl Drop for Turn {
     fn drop(&mut self) {
         // A request that ends here ended for reasons of its own.
         self.release(Outcome::Served, 0);
-    }
-}
-
-/// Whether an idle connection has neither bytes nor an end to read. Costs a system call only if
-/// the reactor has seen something.
-fn is_quiet(stream: &TcpStream) -> bool {
-    let mut context = Context::from_waker(Waker::noop());
-    match stream.poll_read_ready(&mut context) {
-        Poll::Pending => true,
-        Poll::Ready(_) => {
-            let read = stream.try_read(&mut [0]);
-            read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
-        }
     }
 }

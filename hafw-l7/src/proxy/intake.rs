@@ -222,6 +222,9 @@ impl Session {
         let generation = self.shared.generation();
         let site = generation.plan.site(self.address).ok_or(421_u16)?;
         let server = site.hosts.find(head.host()).ok_or(421_u16)?;
+        if !site.admits(self.named.unwrap_or(server), server) {
+            return Err(421);
+        }
         let plan = generation.plan.servers.get(server).ok_or(421_u16)?;
         let current = self.current.insert(Current {
             generation: Rc::clone(&generation),

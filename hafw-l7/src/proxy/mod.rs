@@ -8,6 +8,7 @@
 //! A worker shares nothing with the others; inside it there is one thread, so `Rc` and `Cell` do.
 
 mod acceptor;
+mod arrival;
 mod attempt;
 mod buffers;
 mod duplex;
@@ -20,6 +21,7 @@ mod own;
 mod pages;
 mod session;
 mod timers;
+mod wire;
 pub(crate) mod worker;
 
 use std::{

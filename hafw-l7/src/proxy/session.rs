@@ -9,9 +9,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{io::AsyncWrite as _, net::TcpStream};
+use tokio::io::AsyncWrite as _;
 
-use super::{Shared, buffers::Block, duplex::poll_fill, own::Current, timers::Timer};
+use super::{Shared, buffers::Block, duplex::poll_fill, own::Current, timers::Timer, wire::Wire};
 use crate::{plan::Limits, retry::Millis, values::Ends};
 
 /// How long a client may take to read the last answer and close.
@@ -23,10 +23,12 @@ const LINGER_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(super) shared: Rc<Shared>,
-    pub(super) stream: TcpStream,
+    pub(super) stream: Wire,
     pub(super) client: IpAddr,
     /// The configured address that it came in by.
     pub(super) address: SocketAddr,
+    /// The server that the client named when TLS was set up.
+    pub(super) named: Option<usize>,
     pub(super) ends: Ends,
     pub(super) timer: Timer,
     /// Bytes that were read and not used yet.
@@ -47,48 +49,17 @@ pub(crate) enum End {
     Reset,
 }
 
-/// Serves a connection that came in by the listening address `address`, to its end.
-pub(crate) async fn serve(
-    shared: Rc<Shared>,
-    stream: TcpStream,
-    client: SocketAddr,
-    address: SocketAddr,
-) {
-    shared.count(|totals| {
-        totals.accepted += 1;
-        totals.active += 1;
-    });
-    let local = match address.ip().is_unspecified() {
-        true => stream.local_addr().unwrap_or(address),
-        false => address,
-    };
-    let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
-    let mut session = Session {
-        stream,
-        client: client.ip(),
-        address,
-        ends: Ends::new(client, local),
-        timer: shared.timers.timer(waker),
-        block: None,
-        current: None,
-        shared: Rc::clone(&shared),
-    };
-    match session.serve_requests().await {
-        End::Close => {}
-        End::Linger => session.linger().await,
-        End::Reset => {
-            // If this fails, the client sees an end of data instead of a reset.
-            let _ = session.stream.set_zero_linger();
+impl Session {
+    /// Serves the connection to its end.
+    pub(super) async fn serve(mut self) {
+        match self.serve_requests().await {
+            End::Close if self.stream.needs_shutdown() => self.shut().await,
+            End::Close => {}
+            End::Linger => self.linger().await,
+            End::Reset => self.stream.reset_on_drop(),
         }
     }
-    drop(session);
-    shared.count(|totals| totals.active -= 1);
-    if shared.totals.borrow().active == 0 {
-        shared.emptied.notify_one();
-    }
-}
 
-impl Session {
     async fn serve_requests(&mut self) -> End {
         let mut is_first = true;
         loop {
@@ -160,13 +131,24 @@ impl Session {
         }
     }
 
+    /// Says that nothing more comes, after what was written.
+    async fn shut(&mut self) {
+        self.timer.arm(LINGER);
+        poll_fn(|context| {
+            let shut = Pin::new(&mut self.stream).poll_shutdown(context);
+            match shut {
+                Poll::Pending if !self.timer.has_expired() => Poll::Pending,
+                // One that cannot be told will see it when the connection is dropped.
+                Poll::Ready(_) | Poll::Pending => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+
     /// Reads and forgets what the client still sends, so that its kernel does not throw away the
     /// answer when this end closes (RFC 9112 §9.6).
     async fn linger(&mut self) {
-        let shut = poll_fn(|context| Pin::new(&mut self.stream).poll_shutdown(context)).await;
-        if shut.is_err() {
-            return;
-        }
+        self.shut().await;
         self.timer.arm(LINGER);
         let mut left = LINGER_BYTES;
         while let Ok(block) = self.read().await {

@@ -61,12 +61,12 @@ impl<C> IdlePool<C> {
     }
 
     /// Drops the connections that are too old or that `is_dead` says are closed.
-    pub fn sweep(&mut self, now: Millis, mut is_dead: impl FnMut(&C) -> bool) {
+    pub fn sweep(&mut self, now: Millis, mut is_dead: impl FnMut(&mut C) -> bool) {
         let lifetime = self.lifetime;
         let mut kept = 0;
         for server in &mut self.servers {
-            server.retain(|idle| {
-                now.saturating_sub(idle.since) < lifetime && !is_dead(&idle.connection)
+            server.retain_mut(|idle| {
+                now.saturating_sub(idle.since) < lifetime && !is_dead(&mut idle.connection)
             });
             kept += server.len();
         }

@@ -11,3 +11,4 @@ mod retry;
 mod routing;
 mod strict;
 mod supervise;
+mod tls;

@@ -1,15 +1,23 @@
 //! A client that sends bytes and reads answers.
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::Arc,
 };
 
+use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
+
 use super::PATIENCE;
+
+trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
 
 /// A connection to the proxy.
 pub(crate) struct Client {
     stream: TcpStream,
+    tls: Option<ClientConnection>,
     bytes: Vec<u8>,
 }
 
@@ -49,13 +57,37 @@ impl Client {
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self {
             stream,
+            tls: None,
             bytes: Vec::new(),
         }
     }
 
+    /// Connects by TLS and asks for a name. The error is what ended the handshake.
+    pub(crate) fn connect_tls(
+        address: SocketAddr,
+        config: Arc<ClientConfig>,
+        name: &'static str,
+    ) -> std::io::Result<Self> {
+        let mut client = Self::connect(address);
+        let name = ServerName::try_from(name).unwrap();
+        let mut tls = ClientConnection::new(config, name).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut client.stream)?;
+        }
+        // A server may refuse a client after its own part of the handshake.
+        tls.complete_io(&mut client.stream)?;
+        client.tls = Some(tls);
+        Ok(client)
+    }
+
+    /// What the server has shown of itself.
+    pub(crate) fn tls(&self) -> &ClientConnection {
+        self.tls.as_ref().unwrap()
+    }
+
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).unwrap();
+        self.stream().write_all(bytes.as_ref()).unwrap();
     }
 
     /// Sends a GET for a host.
@@ -121,6 +153,11 @@ impl Client {
         self.rest().is_empty()
     }
 
+    /// Whether the connection ends in an error at once.
+    pub(crate) fn is_broken(&mut self) -> bool {
+        self.stream().read(&mut [0]).is_err()
+    }
+
     /// Whether the connection ends in a reset, whatever comes before.
     #[track_caller]
     pub(crate) fn is_reset(&mut self) -> bool {
@@ -153,10 +190,17 @@ impl Client {
         self.bytes.drain(..len).collect()
     }
 
+    fn stream(&mut self) -> Box<dyn Stream + '_> {
+        match &mut self.tls {
+            Some(tls) => Box::new(rustls::Stream::new(tls, &mut self.stream)),
+            None => Box::new(&mut self.stream),
+        }
+    }
+
     #[track_caller]
     fn fill(&mut self) -> usize {
         let mut block = [0; 64 * 1024];
-        let len = match self.stream.read(&mut block) {
+        let len = match self.stream().read(&mut block) {
             Ok(len) => len,
             Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
             Err(error) => panic!("no answer: {error}"),

@@ -1,6 +1,7 @@
 //! Runs the proxy, servers that do as they are told, and clients that send raw bytes. Everything
 //! blocks, with a time limit on each step, so that a test reads from top to bottom.
 
+mod authority;
 mod client;
 mod proxy;
 mod upstream;
@@ -12,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use authority::{Authority, Identity};
 pub(crate) use client::{Client, Response};
 pub(crate) use proxy::Proxy;
 pub(crate) use upstream::Upstream;

@@ -241,6 +241,9 @@ fn every_documented_key_is_known() {
         {
             let text = match &within {
                 Some(table) if table == "health" => format!("{section}\nhealth = {{ {key} = 1 }}"),
+                Some(table) if table == "tls" => {
+                    format!("{section}\nlisten = [{{ tls = {{ {key} = 1 }} }}]")
+                }
                 Some(table) => format!("{section}\n{table} = [{{ {key} = 1 }}]"),
                 None => format!("{section}\n{key} = 1"),
             };

@@ -1,0 +1,120 @@
+//! What stands between accept(2) and the first request: the TLS handshake, and which server it is
+//! for.
+
+use std::{future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, task::Poll};
+
+use rustls::server::Acceptor;
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tracing::debug;
+
+use super::{Shared, session::Session, timers::Timer, wire::Wire};
+use crate::{tls::Facts, values::Ends};
+
+/// A connection whose first request can be read.
+struct Arrived {
+    wire: Wire,
+    ends: Ends,
+    named: Option<usize>,
+}
+
+/// Serves a connection that came in by the listening address `address`, to its end.
+pub(crate) async fn serve(
+    shared: Rc<Shared>,
+    stream: TcpStream,
+    client: SocketAddr,
+    address: SocketAddr,
+) {
+    shared.count(|totals| {
+        totals.accepted += 1;
+        totals.active += 1;
+    });
+    let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+    let timer = shared.timers.timer(waker);
+    if let Some(arrived) = arrive(&shared, stream, client, address, &timer).await {
+        let Arrived { wire, ends, named } = arrived;
+        let session = Session {
+            shared: Rc::clone(&shared),
+            stream: wire,
+            client: client.ip(),
+            address,
+            named,
+            ends,
+            timer,
+            block: None,
+            current: None,
+        };
+        session.serve().await;
+    }
+    shared.count(|totals| totals.active -= 1);
+    if shared.totals.borrow().active == 0 {
+        shared.emptied.notify_one();
+    }
+}
+
+/// `None` if the connection cannot be served.
+async fn arrive(
+    shared: &Shared,
+    stream: TcpStream,
+    client: SocketAddr,
+    address: SocketAddr,
+    timer: &Timer,
+) -> Option<Arrived> {
+    let local = match address.ip().is_unspecified() {
+        true => stream.local_addr().unwrap_or(address),
+        false => address,
+    };
+    let generation = shared.generation();
+    let site = generation.plan.site(address)?;
+    if site.tls(None).is_none() {
+        return Some(Arrived {
+            wire: Wire::Tcp(stream),
+            ends: Ends::new(client, local),
+            named: None,
+        });
+    }
+    let limit = generation
+        .plan
+        .servers
+        .get(site.first)?
+        .options(None)
+        .limits
+        .client_header;
+    timer.arm(limit);
+    let handshake = async {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let hello = start.client_hello();
+        let (server, tls) = site
+            .tls(hello.server_name())
+            .ok_or_else(|| std::io::Error::other("no certificate"))?;
+        let stream = start
+            .into_stream(std::sync::Arc::clone(&tls.config))
+            .await?;
+        Ok::<_, std::io::Error>((server, stream))
+    };
+    let mut handshake = pin!(handshake);
+    let done = poll_fn(|context| match handshake.as_mut().poll(context) {
+        Poll::Pending if timer.has_expired() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+    });
+    match done.await {
+        Some(Ok((server, stream))) => {
+            let facts = Facts::of(stream.get_ref().1);
+            Some(Arrived {
+                ends: Ends::new(client, local).secured(facts),
+                named: Some(server),
+                wire: Wire::tls(stream),
+            })
+        }
+        Some(Err(error)) => {
+            debug!(%client, %error, "no TLS");
+            shared.count(|totals| totals.tls_failed += 1);
+            None
+        }
+        None => {
+            shared.count(|totals| totals.client_timeouts += 1);
+            None
+        }
+    }
+}

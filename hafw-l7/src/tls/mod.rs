@@ -1,0 +1,23 @@
+//! TLS by rustls: what the configuration gives, what is checked about it, and what is made of it.
+//!
+//! Keys are read by whoever reads the file, as root; the proxy itself gets their contents over the
+//! socket that hands it its configuration, and opens no file.
+
+mod facts;
+mod material;
+pub mod model;
+mod server;
+
+pub use facts::{Client, Facts, SslVariable};
+pub use material::{MaterialError, Part, check_certificate, check_client_ca, unnamed_hosts};
+pub(crate) use server::ServerTls;
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::CryptoProvider;
+
+/// The cryptography that everything here uses.
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())))
+}
