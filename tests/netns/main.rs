@@ -5,6 +5,7 @@
 mod adverts;
 mod failover;
 mod groups;
+mod handoff;
 mod handover;
 mod interop;
 mod lesson;

@@ -82,7 +82,8 @@ fn udp(at: SocketAddrV4) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn tcp(at: SocketAddrV4) -> io::Result<TcpListener> {
+/// A listening socket whose accept, and the reads of what it accepts, time out.
+pub(super) fn tcp(at: SocketAddrV4) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_freebind_v4(true)?;
     socket.set_reuse_address(true)?;

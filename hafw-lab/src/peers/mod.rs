@@ -7,6 +7,7 @@ mod keepalived;
 mod lesson;
 mod nginx;
 mod router;
+mod slow;
 
 pub use capture::Capture;
 pub(crate) use echo::MESSAGE;
@@ -18,3 +19,4 @@ pub use keepalived::Keepalived;
 pub use lesson::{lesson_sites, lesson_www};
 pub use nginx::{LessonProxy, SERVICE_PORT, WebServer};
 pub use router::{Router, Timing};
+pub use slow::{Slow, SlowPage};

@@ -4,6 +4,7 @@
 //! table, until it is stopped. Times of arrival are the kernel's.
 
 mod clock;
+mod download;
 mod flow;
 mod http;
 mod observer;
@@ -11,6 +12,7 @@ mod report;
 mod tcp;
 mod udp;
 
+pub use download::Download;
 pub use flow::Flow;
 pub use http::{HttpProbe, Request};
 pub use observer::{Event, Observation, Observer, Seen, Tenure};
