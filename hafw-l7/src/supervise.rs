@@ -104,7 +104,8 @@ impl SupervisorHandle {
             .await
     }
 
-    /// Stops the proxy in order and ends the supervisor.
+    /// Stops the proxy in order: returns once it accepts no new connection. [`Supervisor::run`] ends
+    /// when the requests under way have ended too.
     ///
     /// # Errors
     ///
@@ -176,7 +177,8 @@ impl Supervisor {
         }
     }
 
-    /// Restarts the proxy when it dies and carries out orders, until one of them is to stop.
+    /// Restarts the proxy when it dies and carries out orders, until one of them is to stop and the
+    /// proxy has ended.
     /// Dropping the future (or the supervisor) leaves the proxy running.
     pub async fn run(&mut self) {
         loop {
@@ -196,7 +198,7 @@ impl Supervisor {
                     }
                     Some(Order::Stop(reply)) => {
                         let _ = reply.send(self.stop().await);
-                        return;
+                        return self.end().await;
                     }
                     None => return,
                 },
@@ -249,9 +251,20 @@ impl Supervisor {
 
     async fn stop(&mut self) -> Result<(), SuperviseError> {
         self.restart_at = None;
-        match self.proxy.take() {
-            Some(mut proxy) => Ok(client::stop(&mut proxy.stream).await?),
-            None => Ok(()),
+        let Some(mut proxy) = self.proxy.take() else {
+            return Ok(());
+        };
+        client::stop(&mut proxy.stream).await?;
+        // Nobody accepts what would still come.
+        self.listeners = Listeners::default();
+        self.proxy = Some(proxy);
+        Ok(())
+    }
+
+    /// Waits for the end of the proxy, if it was told to stop and heard it.
+    async fn end(&mut self) {
+        if let Some(proxy) = &mut self.proxy {
+            proxy.stream.closed().await;
         }
     }
 

@@ -1,37 +1,63 @@
 //! Stopping in order: release, serve what still arrives, and leave nothing behind.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use anyhow::Context as _;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
 
-use super::{run::Node, start::Parts};
+use super::{
+    run::{Node, Proxy},
+    start::Parts,
+};
 use crate::{datapath::remove_egress_filter, sys::clock};
 
-/// A stop ends when nothing has arrived for so long.
+/// Neighbours have learnt of the new owner when nothing has arrived for so long.
 const QUIET: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
 
 impl Node {
-    /// Releases every router, serves the grace, stops the proxy, and takes everything out of the
-    /// kernel. `again`: do not wait any longer.
+    /// Releases every router, serves what still arrives while the proxy ends its requests, and takes
+    /// everything out of the kernel. `again`: do not wait any longer.
     pub(super) async fn stop(mut self, again: impl Future<Output = ()>) -> anyhow::Result<()> {
         let before = self.vrrp.snapshots();
         self.vrrp.shutdown();
-        if before
+        let released = before
             .iter()
-            .any(|snapshot| snapshot.router.is_active() || snapshot.in_grace)
-        {
-            tokio::select! {
-                () = self.serve_grace() => {}
-                () = again => warn!("told again to stop: not waiting for neighbours any longer"),
-            }
+            .any(|snapshot| snapshot.router.is_active() || snapshot.in_grace);
+        let deadline = Instant::now() + self.config.node.stop_timeout;
+        let mut again = pin!(again);
+        let mut hurried = false;
+        if released {
+            // Handshakes under way come to their end: what they open is still the proxy's.
+            hurried = tokio::select! {
+                () = sleep_until(deadline.min(Instant::now() + QUIET)) => false,
+                () = &mut again => true,
+            };
         }
-        if let Some(proxy) = self.proxy.take() {
-            if let Err(error) = proxy.handle.stop().await {
-                warn!(%error, "the proxy");
-            }
+        let mut proxy = self.proxy.take();
+        if let Some(Proxy { handle, .. }) = &proxy
+            && let Err(error) = handle.stop().await
+        {
+            warn!(%error, "the proxy");
+        }
+        if !hurried {
+            let drained = timeout_at(deadline, self.drain(released, proxy.as_mut()));
+            hurried = tokio::select! {
+                drained = drained => {
+                    if drained.is_err() {
+                        let limit = self.config.node.stop_timeout;
+                        warn!("not all has ended after {limit:?}: stopping all the same");
+                    }
+                    false
+                }
+                () = again => true,
+            };
+        }
+        if hurried {
+            warn!("told again to stop: not waiting any longer");
+        }
+        if let Some(proxy) = proxy {
             proxy.task.abort();
         }
         if let Err(error) = std::fs::remove_file(&self.socket) {
@@ -47,18 +73,21 @@ impl Node {
         Ok(())
     }
 
-    async fn serve_grace(&self) {
-        let start = Instant::now();
-        let limit = self.config.node.stop_timeout;
-        while start.elapsed() < limit {
-            sleep(LOOK).await;
-            let now = clock::now();
-            let quiet = |router| self.leases.idle_in_grace(router, now) >= QUIET;
-            if start.elapsed() >= QUIET && (0..self.routers.len()).all(quiet) {
-                return;
-            }
+    /// Waits for the last request of the proxy, of which nothing may be heard for long, and then
+    /// until neighbours send nothing here any more.
+    async fn drain(&self, released: bool, proxy: Option<&mut Proxy>) {
+        if let Some(proxy) = proxy {
+            // It ends with the proxy's process; it does not panic.
+            let _ = (&mut proxy.task).await;
         }
-        warn!("neighbours still send here after {limit:?}: stopping all the same");
+        while released && !self.is_quiet() {
+            sleep(LOOK).await;
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        let now = clock::now();
+        (0..self.routers.len()).all(|router| self.leases.idle_in_grace(router, now) >= QUIET)
     }
 }
 
