@@ -97,6 +97,9 @@ counters! {
     TxReply = "tx_reply", Tx;
     /// Handed to the peer in its grace, whose connection it is.
     TxHandoff = "tx_handoff", Tx;
+    /// Of a new connection to a local listener, or of none that is here, after stepping down: handed
+    /// to the new owner.
+    TxToOwner = "tx_to_owner", Tx;
     /// Steered to a backend behind another interface. Linux before 6.3 then loses frames that are
     /// longer than a page.
     RedirectSteer = "redirect_steer", Redirect;
@@ -111,7 +114,7 @@ counters! {
     DropNotServing = "drop_not_serving", Drop;
     /// Other traffic to a VIP while not serving locally.
     DropStandby = "drop_standby", Drop;
-    /// A new connection to a local listener during the grace: the new owner's to take.
+    /// A new connection to a local listener during the grace, while no new owner is known.
     DropGraceSyn = "drop_grace_syn", Drop;
     /// Other traffic to a VIP whose router does not accept any.
     DropNotAccepted = "drop_not_accepted", Drop;

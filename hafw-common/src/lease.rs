@@ -17,8 +17,9 @@ pub struct Lease {
     pub local_until: u64,
     /// The priority last advertised, 0 to 255; what an advert is compared with.
     pub priority: u64,
-    /// MAC of a peer in its grace ([`crate::mac_to_word`]), to which segments of connections that
-    /// are not ours are handed on. 0: none.
+    /// MAC of a peer ([`crate::mac_to_word`]). While attracting: one in its grace, to which segments
+    /// of connections that are not ours are handed. After stepping down: the new owner, to which
+    /// new connections are handed. 0: none.
     pub handoff: u64,
     /// jiffies64: until when they are.
     pub handoff_until: u64,
