@@ -374,7 +374,8 @@ impl Effects for Driver {
         if to != StateKind::Active {
             router.active_with = None;
         } else {
-            router.took_over_from = router.handoff.took_over(now);
+            let interval = router.spec.router.interval.as_duration();
+            router.took_over_from = router.handoff.took_over(now, interval);
         }
     }
 
