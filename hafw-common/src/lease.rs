@@ -8,7 +8,7 @@
 pub struct Lease {
     /// CLOCK_MONOTONIC ns, read before the advert of the last renewal was sent.
     pub renewed_at: u64,
-    /// CLOCK_MONOTONIC ns: ARP is answered and local listeners are served before this.
+    /// CLOCK_MONOTONIC ns: ARP and Neighbor Discovery are answered and local listeners are served before this.
     pub attract_until: u64,
     /// jiffies64: services are steered before this.
     pub serve_until: u64,
@@ -42,7 +42,7 @@ pub struct Seen {
     pub advert_at: u64,
     /// Valid adverts that found the ring full.
     pub overflow: u64,
-    /// Foreign ARP packets with one of the router's VIPs as sender.
+    /// Foreign ARP or Neighbor Discovery packets in the name of one of the router's VIPs.
     pub claims: u64,
     /// CLOCK_MONOTONIC ns of the last such packet that was reported.
     pub claim_at: u64,
