@@ -1,6 +1,8 @@
 //! The lease: who may attract and serve, as words with one writer each and pure predicates over
 //! them. XDP, the controller and the simulation run these very functions.
 
+use crate::halves;
+
 /// User space's words of one virtual router, by router index in [`crate::maps::LEASES`]. A cache
 /// line of its own. Each word is written with one atomic store.
 #[repr(C, align(64))]
@@ -74,35 +76,9 @@ pub fn wins(priority: u8, source: &[u8; 16], own_priority: u8, own_source: &[u8;
     if priority != own_priority {
         return priority > own_priority;
     }
-    let (theirs, ours) = (halves(source), halves(own_source));
+    // As numbers: comparing these needs no loop and no `memcmp` in the BPF target.
+    let (theirs, ours) = (halves(*source), halves(*own_source));
     theirs.0 > ours.0 || (theirs.0 == ours.0 && theirs.1 > ours.1)
-}
-
-/// An address as two numbers: comparing these needs no loop and no `memcmp` in the BPF target.
-#[inline(always)]
-fn halves(a: &[u8; 16]) -> (u64, u64) {
-    let [
-        h0,
-        h1,
-        h2,
-        h3,
-        h4,
-        h5,
-        h6,
-        h7,
-        l0,
-        l1,
-        l2,
-        l3,
-        l4,
-        l5,
-        l6,
-        l7,
-    ] = *a;
-    (
-        u64::from_be_bytes([h0, h1, h2, h3, h4, h5, h6, h7]),
-        u64::from_be_bytes([l0, l1, l2, l3, l4, l5, l6, l7]),
-    )
 }
 
 /// Whether a valid foreign advert seen at `now` ends the lease.

@@ -17,8 +17,9 @@ use crate::{
     wire::{ARP_REPLY, ARP_REQUEST, GROUP_BIT, is_ethernet_ipv4},
 };
 
-/// Decides over an ARP frame.
-#[inline(always)]
+/// Decides over an ARP frame. A function of its own in the program, as IPv4's and IPv6's are: stack
+/// frames add up to 512 bytes at most.
+#[inline(never)]
 pub fn process<P: PacketMut + ?Sized, T: Tables>(
     packet: &mut P,
     tables: &T,

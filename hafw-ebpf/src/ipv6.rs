@@ -51,10 +51,9 @@ impl Address {
     /// In network order.
     #[must_use]
     #[inline(always)]
-    pub const fn octets(self) -> [u8; 16] {
-        // As one number: see `v4_mapped`.
-        let (first, second) = (u64::from_be(self.first), u64::from_be(self.second));
-        ((first as u128) << 64 | second as u128).to_be_bytes()
+    pub fn octets(self) -> [u8; 16] {
+        // Not as a u128: LLVM 22 crashes over copies that are aligned to 16 bytes.
+        bytemuck::cast([self.first, self.second])
     }
 
     /// Whether it is a group.
@@ -227,7 +226,7 @@ fn to_vip<P: PacketMut + ?Sized, T: Tables>(
     if let Some(flow) = flow
         && let Some(service) = tables.service(&flow.key)
     {
-        return steer::process(packet, tables, iface, &service, &flow, ip);
+        return steer::process(packet, tables, iface, &service, &flow, segment, ip);
     }
     match tables.vip(ip.destination.octets()) {
         None => Counter::PassIpv6.into(),

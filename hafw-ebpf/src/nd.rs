@@ -192,8 +192,8 @@ fn link_layer_address(
 /// Whether an address is a solicited-node group, ff02::1:ff00:0/104.
 #[inline(always)]
 fn is_solicited_node(address: Address) -> bool {
-    const ANY: u128 = u128::from_be_bytes(solicited_node([0; 16]));
-    u128::from_be_bytes(address.octets()) >> 24 == ANY >> 24
+    let any = Address::from(solicited_node([0; 16]));
+    address.first == any.first && u64::from_be(address.second ^ any.second) >> 24 == 0
 }
 
 /// Turns a solicitation that [`sender`] found valid into the advertisement (RFC 4861 §7.2.4): the

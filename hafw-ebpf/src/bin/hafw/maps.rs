@@ -429,7 +429,7 @@ impl Tables for Maps {
                 self,
                 "router {}: lease lost to {:i}, priority {}", router, source, priority
             ),
-            // The format for addresses of 16 bytes makes LLVM 22 crash in the BPF backend.
+            // By words: LLVM 22 crashes over the copy that the format for addresses of 16 bytes makes.
             None => {
                 let [a, b, c, d] = words(source).map(u32::from_be);
                 warn!(
