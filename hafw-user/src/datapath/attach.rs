@@ -159,13 +159,13 @@ pub(super) fn attach_xdp(
     };
     let begin = Instant::now();
     let id = loop {
-        match program.attach_to_if_index(ifindex, aya_mode) {
-            Ok(id) => break id,
-            Err(error) => match explain(error, interface, mode) {
-                AttachError::Busy { .. } if begin.elapsed() < RELEASE => sleep(RELEASE / 50),
-                error => return Err(error),
-            },
+        let attached = program
+            .attach_to_if_index(ifindex, aya_mode)
+            .map_err(|error| explain(error, interface, mode));
+        if !matches!(attached, Err(AttachError::Busy { .. })) || begin.elapsed() >= RELEASE {
+            break attached?;
         }
+        sleep(RELEASE / 50);
     };
     let link = program
         .take_link(id)
