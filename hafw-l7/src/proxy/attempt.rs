@@ -22,7 +22,7 @@ use super::{
     wire::{Sign, Wire},
 };
 use crate::{
-    model::RetryCondition,
+    model::{Address, RetryCondition},
     retry::{Millis, Repeatable},
 };
 
@@ -168,7 +168,11 @@ impl Session {
         let address = {
             let mut group = cluster.group.borrow_mut();
             group.count_connect(server);
-            group.address(server).ok_or(Failure::Broken)?
+            match group.address(server) {
+                Some(Address::Ip(address)) => *address,
+                // Not resolved.
+                Some(Address::Name { .. }) | None => return Err(Failure::Broken),
+            }
         };
         self.timer.arm(exchange.limits().connect);
         let mut connecting = pin!(TcpStream::connect(address));

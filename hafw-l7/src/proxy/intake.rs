@@ -16,10 +16,11 @@ use crate::{
         self, Body, MAX_HEAD, forward,
         request::{self, RequestBody, RequestHead},
     },
-    plan::{ActionPlan, Limits, OptionsPlan, Resolved, Unrouted},
+    plan::{ActionPlan, Limits, OptionsPlan, Resolved, StickyPlan, Unrouted, UpstreamPlan},
     retry::Millis,
-    route::{Fields as _, path},
+    route::{Fields as _, cookie, path},
     template::{Scope, Values},
+    upstream::{Asker, hash_of},
     values::RequestValues,
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct Exchange {
     route: Option<usize>,
     /// Index of the cluster.
     pub(super) cluster: usize,
+    /// What its server is chosen by.
+    pub(super) asker: Asker,
     /// What is answered without asking a server.
     pub(super) own: Option<Own>,
     /// What the upstream server is sent: the head, and a small body in full.
@@ -257,6 +260,12 @@ impl Session {
             server,
             route: current.route,
             cluster: usize::MAX,
+            asker: Asker {
+                client: self.client,
+                key: 0,
+                draw: self.shared.ids.draw(),
+                stick_to: None,
+            },
             own: None,
             message: self.shared.buffers.text(),
             missing,
@@ -297,6 +306,9 @@ impl Session {
                 let message = &mut exchange.message;
                 forward::request(head, target, options, scope, &values, message);
                 exchange.cluster = cluster;
+                if let Some(upstream) = generation.plan.upstreams.get(cluster) {
+                    self.complete_asker(&mut exchange.asker, upstream, head, scope, &values);
+                }
             } else {
                 exchange.own = self.own_answer(options, &route.action, scope, &values);
             }
@@ -304,6 +316,27 @@ impl Session {
         });
         self.set_answer_lines(lines);
         Ok(exchange)
+    }
+
+    fn complete_asker(
+        &self,
+        asker: &mut Asker,
+        upstream: &UpstreamPlan,
+        head: &RequestHead<'_, '_>,
+        scope: &Scope<'_>,
+        values: &impl Values,
+    ) {
+        if let Some(hash) = &upstream.hash {
+            let mut text = self.shared.buffers.text();
+            hash.render(scope, values, &mut text);
+            asker.key = hash_of(text.as_slice());
+        }
+        if let Some(sticky) = &upstream.sticky {
+            head.any(b"cookie", |line| {
+                asker.stick_to = cookie(line, &sticky.name).and_then(StickyPlan::mark);
+                asker.stick_to.is_some()
+            });
+        }
     }
 
     /// Makes the header lines that the answer gets, while the request is known.

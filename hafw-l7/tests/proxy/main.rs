@@ -12,3 +12,4 @@ mod routing;
 mod strict;
 mod supervise;
 mod tls;
+mod upstreams;
