@@ -91,13 +91,13 @@ fn read_server(document: &Document, section: &Section) -> Server {
     let listen = section.need("listen", listen::read(document, section, &hosts));
     let default = section.boolean("default");
     let routes = section.tables("route", "route");
-    // On clear text by prior knowledge and by ALPN, once it exists.
-    section.not_yet("http2", &["false"]);
+    let http2 = section.boolean("http2");
     let (options, _) = options::read(section, &Options::default());
     let standard = Server::new(Vec::new(), hosts, Vec::new());
     let server = Server {
         listen: values(listen),
         default: value_or(default, false),
+        http2: value_or(http2, standard.http2),
         rewrites: route::read_rewrites(section),
         routes: routes
             .iter()

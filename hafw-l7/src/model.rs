@@ -38,6 +38,8 @@ pub struct Server {
     pub hosts: Vec<String>,
     /// Also serves names that no server of the same address has.
     pub default: bool,
+    /// Clients may speak HTTP/2: with TLS by ALPN, in clear by prior knowledge.
+    pub http2: bool,
     pub options: Options,
     /// Rules that change the path before a route is looked for, in order.
     pub rewrites: Vec<Rewrite>,
@@ -52,6 +54,7 @@ impl Server {
             listen: listen.into_iter().map(Listen::plain).collect(),
             hosts,
             default: false,
+            http2: true,
             options: Options::default(),
             rewrites: Vec::new(),
             routes,

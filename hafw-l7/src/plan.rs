@@ -50,6 +50,8 @@ pub struct ServerPlan {
     pub router: Router,
     pub rewrites: Rules,
     pub routes: Vec<RoutePlan>,
+    /// Whether clients may speak HTTP/2.
+    pub http2: bool,
     options: OptionsPlan,
 }
 
@@ -170,7 +172,7 @@ impl Plan {
                 return error(Place::Server { server: index }, what);
             }
             if let Some(tls) = tls {
-                match ServerTls::new(tls, false) {
+                match ServerTls::new(tls, server.http2) {
                     Ok(tls) => drop(site.tls.insert(index, tls)),
                     Err(wrong) => {
                         return error(Place::Server { server: index }, wrong.to_string());
@@ -242,6 +244,7 @@ impl ServerPlan {
             router,
             rewrites: rewrites?,
             routes: routes.collect::<Result<_, _>>()?,
+            http2: server.http2,
             options: options?,
         })
     }

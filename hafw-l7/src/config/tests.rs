@@ -227,8 +227,8 @@ fn keys_that_are_unknown_or_not_carried_out_are_refused() {
         ),
         (
             "connect_timeout =",
-            "http2 = true\nconnect_timeout =",
-            "not in this version",
+            "http2 = 1\nconnect_timeout =",
+            "expected true or false",
         ),
         (
             "listen = [\"10.0.0.3:80\"",

@@ -127,7 +127,7 @@ impl Session {
             let mut pending = Pending {
                 exchange,
                 deadline: self.timer.deadline(exchange.limits().send),
-                watch: upload.is_none(),
+                watch: true,
                 upload,
                 sent: 0,
                 is_deaf: false,

@@ -245,7 +245,7 @@ impl Session {
         mut upload: Option<&mut Upload>,
         mut server: Option<&mut Wire>,
     ) -> Result<(), DownloadError> {
-        let mut watch = upload.is_none();
+        let mut watch = true;
         download.wait_for_client(&self.timer);
         poll_fn(|context| {
             let (timer, buffers) = (&self.timer, &self.shared.buffers);
@@ -266,7 +266,8 @@ impl Session {
                 return moved;
             }
             self.timer.arm_at(deadline.min(download.deadline()));
-            if self.is_client_gone(context, &mut watch) {
+            let is_uploading = upload.as_deref().is_some_and(Upload::is_active);
+            if !is_uploading && self.is_client_gone(context, &mut watch) {
                 return Poll::Ready(Err(DownloadError::ClientGone));
             }
             Poll::Pending

@@ -6,7 +6,9 @@ use tracing::debug;
 
 use super::{
     buffers::{Block, Text},
+    duplex::poll_fill,
     generation::Generation,
+    http2::PREFACE,
     own::{Current, Own},
     pages,
     session::{End, Session, Silence},
@@ -103,6 +105,9 @@ impl Session {
             self.block = Some(self.read_idle().await?);
         }
         self.timer.arm(limits.client_header);
+        if is_first && self.speaks_http2().await {
+            return Err(End::Http2);
+        }
         loop {
             if let Some(block) = self.block.take() {
                 match self.begin_with(&mut partial, block) {
@@ -127,6 +132,35 @@ impl Session {
                 Err(Silence::Closed) => return Err(End::Close),
             }
         }
+    }
+
+    /// Whether the connection begins with HTTP/2's preface, where that may be spoken.
+    async fn speaks_http2(&mut self) -> bool {
+        if !self.may_be_http2 {
+            return false;
+        }
+        while let Some(block) = &mut self.block
+            && PREFACE.starts_with(block.bytes())
+            && block.bytes().len() < PREFACE.len()
+        {
+            // Whatever else comes of it is for the first request.
+            let Ok(more) = poll_fn(|context| {
+                let filled = poll_fill(context, &mut self.stream, block);
+                match filled {
+                    Poll::Pending if self.timer.has_expired() => Poll::Ready(Ok(0)),
+                    Poll::Ready(_) | Poll::Pending => filled,
+                }
+            })
+            .await
+            else {
+                return false;
+            };
+            if more == 0 {
+                return false;
+            }
+        }
+        let block = self.block.as_ref();
+        block.is_some_and(|block| block.bytes().starts_with(PREFACE))
     }
 
     /// Waits for the first bytes of a request.

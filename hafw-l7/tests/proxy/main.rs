@@ -4,6 +4,7 @@
 
 mod bodies;
 mod harness;
+mod http2;
 mod limits;
 mod process;
 mod reference;
