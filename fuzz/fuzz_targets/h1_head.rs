@@ -39,7 +39,12 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
             value: value.to_owned(),
         });
     }
-    let upstream = Upstream::new("web", vec![UpstreamServer::new(address)]);
+    let upstream = Upstream {
+        name: "web".to_owned(),
+        balance: Default::default(),
+        servers: vec![UpstreamServer::new(address)],
+        keepalive: 1,
+    };
     Plan::new(&ProxyConfig {
         workers: 1,
         upstreams: vec![upstream],

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hafw_import::{Files, Place, Surroundings, import};
+use hafw_import::{Files, Inputs, Place, Surroundings, import};
 use libfuzzer_sys::fuzz_target;
 
 /// One file, which every path leads to.
@@ -35,21 +35,32 @@ fn judge(text: &str, place: &Place, shown: &str) {
 }
 
 fuzz_target!(|text: &str| {
+    let path = Some(Path::new("f"));
+    let keepalived = Inputs {
+        keepalived: path,
+        ..Inputs::default()
+    };
+    let nginx = Inputs {
+        nginx: path,
+        ..Inputs::default()
+    };
     let surroundings = Surroundings {
         host_name: "lb01".to_owned(),
         config_id: "lb01".to_owned(),
     };
-    match import(Path::new("f"), &One(text), &surroundings, &|_| Vec::new()) {
-        Ok(imported) => {
-            for remark in &imported.remarks {
-                judge(text, &remark.place, &remark.to_string());
+    for inputs in [keepalived, nginx] {
+        match import(inputs, &One(text), &surroundings, &|_| Vec::new()) {
+            Ok(imported) => {
+                for remark in &imported.remarks {
+                    judge(text, &remark.place, &remark.to_string());
+                }
             }
-        }
-        Err(mistakes) => {
-            assert!(!mistakes.0.is_empty());
-            for mistake in &mistakes.0 {
-                if let Some(place) = &mistake.place {
-                    judge(text, place, &mistake.to_string());
+            Err(mistakes) => {
+                assert!(!mistakes.0.is_empty());
+                for mistake in &mistakes.0 {
+                    if let Some(place) = &mistake.place {
+                        judge(text, place, &mistake.to_string());
+                    }
                 }
             }
         }

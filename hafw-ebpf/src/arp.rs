@@ -17,9 +17,8 @@ use crate::{
     wire::{ARP_REPLY, ARP_REQUEST, GROUP_BIT, is_ethernet_ipv4},
 };
 
-/// Decides over an ARP frame. A function of its own in the program, as IPv4's and IPv6's are: stack
-/// frames add up to 512 bytes at most.
-#[inline(never)]
+/// Decides over an ARP frame.
+#[inline(always)]
 pub fn process<P: PacketMut + ?Sized, T: Tables>(
     packet: &mut P,
     tables: &T,
@@ -37,7 +36,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
         if mac_to_word(arp.sha) == iface.mac {
             return Counter::PassArp;
         }
-        claim(tables, vip.router, v4_mapped(arp.spa), mac_to_word(arp.sha));
+        claim(tables, vip, &arp);
         return Counter::DropArpClaim;
     }
     if !request || arp.sha[0] & GROUP_BIT != 0 {
@@ -66,7 +65,7 @@ pub(crate) fn attracts<T: Tables>(tables: &T, router: u32) -> bool {
     )
 }
 
-/// The VIP with this address, by way of the filter.
+/// The VIP with this address.
 #[inline(always)]
 pub(crate) fn vip<T: Tables>(tables: &T, address: [u8; 4]) -> Option<Vip> {
     let (word, bit) = filter_bit(address);
@@ -80,19 +79,14 @@ pub(crate) fn vip<T: Tables>(tables: &T, address: [u8; 4]) -> Option<Vip> {
 /// link is none of ours.
 #[inline(always)]
 fn vip_here<T: Tables>(tables: &T, address: [u8; 4]) -> Option<Vip> {
-    here(tables, vip(tables, address)?)
-}
-
-/// The VIP, if its router lives on this interface.
-#[inline(always)]
-pub(crate) fn here<T: Tables>(tables: &T, vip: Vip) -> Option<Vip> {
+    let vip = vip(tables, address)?;
     (tables.router(vip.router)?.iface == tables.iface_slot()).then_some(vip)
 }
 
 /// Counts a claim, and reports it unless one of the router's was reported just before.
 #[inline(always)]
-pub(crate) fn claim<T: Tables>(tables: &T, router: u32, vip: [u8; 16], mac: u64) {
-    let Some(seen) = tables.seen(router) else {
+fn claim<T: Tables>(tables: &T, vip: Vip, arp: &ArpHdr) {
+    let Some(seen) = tables.seen(vip.router) else {
         return;
     };
     seen.add_claim();
@@ -102,10 +96,10 @@ pub(crate) fn claim<T: Tables>(tables: &T, router: u32, vip: [u8; 16], mac: u64)
     }
     let event = ClaimEvent {
         kind: EVENT_CLAIM,
-        router,
+        router: vip.router,
         at,
-        mac,
-        vip,
+        mac: mac_to_word(arp.sha),
+        vip: v4_mapped(arp.spa),
     };
     if tables.push_claim(&event) {
         seen.set_claim_at(at);

@@ -1,4 +1,4 @@
-//! Turns keepalived's configuration into hafw.toml.
+//! Turns keepalived's and nginx's configuration into hafw.toml.
 //!
 //! Pure: files are read through [`Files`], and whether a text is a right hafw.toml says a reader
 //! that is passed in. What the reader's version does not carry out is turned into comments, so that
@@ -11,13 +11,15 @@
 mod draft;
 mod files;
 mod keepalived;
+mod nginx;
+mod notes;
 mod place;
 mod statement;
 
-use std::path::Path;
+use std::{net::IpAddr, path::Path};
 
-use draft::Draft;
 pub use draft::Objection;
+use draft::{Draft, Section};
 pub use files::Files;
 pub use place::{Mistake, Mistakes, Place, Remark};
 
@@ -39,22 +41,52 @@ pub struct Imported {
     pub remarks: Vec<Remark>,
 }
 
-/// Reads keepalived's file and says it in hafw's words. `reader` reads hafw.toml and says what is
-/// wrong with it.
+/// What is imported: one of the files, or both.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inputs<'a> {
+    /// keepalived.conf.
+    pub keepalived: Option<&'a Path>,
+    /// nginx.conf, or a file of its `http` block.
+    pub nginx: Option<&'a Path>,
+    /// What nginx's `listen 80` stands for, beside the VIPs of keepalived's file.
+    pub addresses: &'a [IpAddr],
+}
+
+/// Reads the files and says them in hafw's words. `reader` reads hafw.toml and says what is wrong
+/// with it.
 ///
 /// # Errors
-/// Whatever is wrong with the input, with its place.
+/// Whatever is wrong with the inputs, with its place.
 pub fn import(
-    keepalived: &Path,
+    inputs: Inputs<'_>,
     files: &dyn Files,
     surroundings: &Surroundings,
     reader: &dyn Fn(&str) -> Vec<Objection>,
 ) -> Result<Imported, Mistakes> {
     let mut draft = Draft::default();
-    let statements = keepalived::parse(keepalived, files, &surroundings.config_id)?;
-    keepalived::translate(&statements, files, surroundings, &mut draft)?;
-    let head = format!("Imported from {}.", keepalived.display());
-    let (text, mut remarks) = draft.settle(&place::one_line(&head), reader)?;
+    let mut addresses = Vec::new();
+    if let Some(path) = inputs.keepalived {
+        let statements = keepalived::parse(path, files, &surroundings.config_id)?;
+        addresses = keepalived::translate(&statements, files, surroundings, &mut draft)?;
+    } else {
+        let mut node = Section::new("[node]", None, "");
+        node.text("id", &surroundings.host_name, None);
+        draft.sections.push(node);
+    }
+    if let Some(path) = inputs.nginx {
+        let statements = nginx::parse(path, files)?;
+        addresses.extend(inputs.addresses);
+        let folder = files.canonical(path.parent().unwrap_or(Path::new("")));
+        nginx::translate(&statements, folder, &addresses, &mut draft)?;
+    }
+    let from: Vec<_> = inputs
+        .keepalived
+        .into_iter()
+        .chain(inputs.nginx)
+        .map(|path| path.display().to_string())
+        .collect();
+    let head = place::one_line(&format!("Imported from {}.", from.join(" and ")));
+    let (text, mut remarks) = draft.settle(&head, reader)?;
     remarks.sort_by(|a, b| a.place.cmp(&b.place));
     remarks.dedup();
     Ok(Imported { text, remarks })

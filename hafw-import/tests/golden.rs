@@ -3,10 +3,11 @@
 
 use std::{
     env, fs,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
-use hafw_import::{Files, Surroundings, import};
+use hafw_import::{Files, Imported, Inputs, Mistakes, Surroundings, import};
 
 struct Data;
 
@@ -44,14 +45,32 @@ fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
-/// Compares what `name` comes to with `name` as `.toml`, and what is said of it with `.remarks`.
-fn golden(input: &str) {
+/// What an input comes to. `addresses` are the VIPs.
+fn imported(input: &str) -> Result<Imported, Mistakes> {
     let surroundings = Surroundings {
         host_name: "lb01.example".to_owned(),
         config_id: "lb01".to_owned(),
     };
-    let imported = import(Path::new(input), &Data, &surroundings, &|_| Vec::new())
-        .unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let vips = ["10.0.0.3", "10.0.0.4"].map(|vip| vip.parse::<IpAddr>().expect("an address"));
+    let path = Some(Path::new(input));
+    let inputs = if input.starts_with("nginx") {
+        Inputs {
+            nginx: path,
+            addresses: &vips,
+            ..Inputs::default()
+        }
+    } else {
+        Inputs {
+            keepalived: path,
+            ..Inputs::default()
+        }
+    };
+    import(inputs, &Data, &surroundings, &|_| Vec::new())
+}
+
+/// Compares what an input comes to with its `.toml`, and what is said of it with its `.remarks`.
+fn golden(input: &str) {
+    let imported = imported(input).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let remarks: Vec<_> = imported
         .remarks
         .iter()
@@ -94,12 +113,7 @@ fn the_lvs_side_of_keepalived() {
 }
 
 fn mistakes(input: &str) -> String {
-    let surroundings = Surroundings {
-        host_name: "lb01".to_owned(),
-        config_id: "lb01".to_owned(),
-    };
-    let imported = import(Path::new(input), &Data, &surroundings, &|_| Vec::new());
-    imported.map_or_else(|mistakes| mistakes.to_string(), |imported| imported.text)
+    imported(input).map_or_else(|mistakes| mistakes.to_string(), |imported| imported.text)
 }
 
 #[test]
@@ -108,8 +122,24 @@ fn mistakes_say_where_they_are_and_what_was_expected() {
         mistakes("keepalived/wrong.conf"),
         "keepalived/wrong.conf:1:1: include nowhere.conf: no such file"
     );
-    same(
-        &data().join("keepalived/wrong-values.mistakes"),
-        &mistakes("keepalived/wrong-values.conf"),
-    );
+    for input in [
+        "keepalived/wrong-values.conf",
+        "nginx/wrong.conf",
+        "nginx/unended.conf",
+    ] {
+        let path = data().join(input).with_extension("mistakes");
+        same(&path, &mistakes(input));
+    }
+}
+
+#[test]
+fn the_lessons_load_balancers() {
+    golden("nginx/lesson-uri.conf");
+    golden("nginx/lesson-agent.conf");
+    golden("nginx/lesson-vips.conf");
+}
+
+#[test]
+fn the_rest_of_nginx() {
+    golden("nginx/full.conf");
 }

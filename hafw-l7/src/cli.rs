@@ -103,9 +103,7 @@ pub fn main() -> ExitCode {
 }
 
 fn start_log() {
-    // Of the HTTP/2 codec, errors only: it warns of what clients do.
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,h2=error"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

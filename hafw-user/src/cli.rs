@@ -12,7 +12,8 @@ use crate::{
     check, config,
     control::{Answer, Protocol, Request, TraceRequest, ask, render_status, render_trace},
     handover::handover,
-    import, node,
+    import::{self, ImportArgs},
+    node,
 };
 
 /// A high-availability load-balancing node: VRRP, L4 steering in XDP, and an L7 proxy.
@@ -70,18 +71,8 @@ enum Command {
         #[arg(long)]
         end: bool,
     },
-    /// Say keepalived's configuration in hafw's words; what has no equivalent goes to stderr
-    Import {
-        /// keepalived.conf
-        #[arg(long, value_name = "FILE", required = true)]
-        keepalived: PathBuf,
-        /// What `@ID` lines are compared with, as keepalived's -i; default: the host's name
-        #[arg(short = 'i', long, value_name = "ID")]
-        config_id: Option<String>,
-        /// Where to write; default: stdout
-        #[arg(short = 'o', long, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
+    /// Say keepalived's and nginx's configuration in hafw's words; what has no equivalent goes to stderr
+    Import(ImportArgs),
     /// Remove what a dead controller left: programs, pins, routes, sysctls
     Detach(File),
 }
@@ -152,14 +143,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             print(&handover(&control_socket(socket, &file)?, &router, end)?);
             Ok(())
         }
-        Command::Import {
-            keepalived,
-            config_id,
-            output,
-        } => {
-            let text = import::import(&keepalived, config_id)?;
-            match output {
-                Some(output) => import::write(&output, &text),
+        Command::Import(args) => {
+            let text = import::import(&args)?;
+            match &args.output {
+                Some(output) => import::write(output, &text),
                 None => {
                     print(&text);
                     Ok(())

@@ -4,20 +4,43 @@ use std::{
     env,
     fs::{self, OpenOptions},
     io::Write as _,
+    net::IpAddr,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
-use hafw_import::{Files, Objection, Surroundings};
+use clap::Args;
+use hafw_config::Problems;
+use hafw_import::{Files, Inputs, Objection, Surroundings};
 
 use crate::config;
 
 /// The longest input that is read.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// The configuration that keepalived's comes to. What has no equivalent is said on stderr.
-pub(crate) fn import(keepalived: &Path, config_id: Option<String>) -> anyhow::Result<String> {
+/// What `hafw import` is told.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// keepalived.conf
+    #[arg(long, value_name = "FILE", required_unless_present = "nginx")]
+    keepalived: Option<PathBuf>,
+    /// nginx.conf, or a file of its `http` block; alone it comes to a file for hafw-l7
+    #[arg(long, value_name = "FILE")]
+    nginx: Option<PathBuf>,
+    /// What nginx's `listen 80` stands for, beside the VIPs of keepalived's file
+    #[arg(long = "address", value_name = "ADDR")]
+    addresses: Vec<IpAddr>,
+    /// What keepalived's `@ID` lines are compared with, as its own -i; default: the host's name
+    #[arg(short = 'i', long, value_name = "ID")]
+    config_id: Option<String>,
+    /// Where to write; default: stdout
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// The configuration that the files come to. What has no equivalent is said on stderr.
+pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<String> {
     let host_name = fs::read_to_string("/proc/sys/kernel/hostname")
         .context("cannot read the host's name")?
         .trim()
@@ -25,9 +48,18 @@ pub(crate) fn import(keepalived: &Path, config_id: Option<String>) -> anyhow::Re
     let short = host_name.split('.').next().unwrap_or_default().to_owned();
     let surroundings = Surroundings {
         host_name,
-        config_id: config_id.unwrap_or(short),
+        config_id: args.config_id.clone().unwrap_or(short),
     };
-    let imported = hafw_import::import(keepalived, &Disk, &surroundings, &objections)?;
+    let inputs = Inputs {
+        keepalived: args.keepalived.as_deref(),
+        nginx: args.nginx.as_deref(),
+        addresses: &args.addresses,
+    };
+    let reader = match args.keepalived {
+        Some(_) => |text: &str| objections(config::parse("hafw.toml", text)),
+        None => |text: &str| objections(hafw_l7::config::parse("hafw.toml", text)),
+    };
+    let imported = hafw_import::import(inputs, &Disk, &surroundings, &reader)?;
     for remark in &imported.remarks {
         say(&remark.to_string());
     }
@@ -49,8 +81,8 @@ pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 /// What this version says of a configuration.
-fn objections(text: &str) -> Vec<Objection> {
-    let Err(problems) = config::parse("hafw.toml", text) else {
+fn objections<T>(read: Result<T, Problems>) -> Vec<Objection> {
+    let Err(problems) = read else {
         return Vec::new();
     };
     let objections = problems.0.into_iter().map(|problem| Objection {
@@ -124,12 +156,19 @@ mod tests {
 
     fn data(name: &str) -> PathBuf {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hafw-import/tests/data");
-        folder.join("keepalived").join(name)
+        folder.join(name)
     }
 
     /// What a file comes to, read as `hafw check` reads it.
     fn imported(name: &str) -> Config {
-        let text = import(&data(name), Some("lb01".to_owned())).unwrap();
+        let args = ImportArgs {
+            keepalived: Some(data("keepalived").join(name)),
+            nginx: None,
+            addresses: Vec::new(),
+            config_id: Some("lb01".to_owned()),
+            output: None,
+        };
+        let text = import(&args).unwrap();
         config::parse(name, &text).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
     }
 
@@ -170,6 +209,24 @@ mod tests {
             [(51, 150, www.clone()), (52, 100, bbs.clone())]
         );
         assert_eq!(routers(&lb02), [(51, 100, www), (52, 150, bbs)]);
+    }
+
+    #[test]
+    fn the_lessons_load_balancers_listen_on_the_vips() {
+        for nginx in ["lesson-uri.conf", "lesson-agent.conf", "lesson-vips.conf"] {
+            let args = ImportArgs {
+                keepalived: Some(data("keepalived/dual-lb01.conf")),
+                nginx: Some(data("nginx").join(nginx)),
+                addresses: Vec::new(),
+                config_id: None,
+                output: None,
+            };
+
+            let config = config::parse(nginx, &import(&args).unwrap()).unwrap();
+
+            let listeners: Vec<_> = config.listeners.iter().map(|at| at.to_string()).collect();
+            assert_eq!(listeners, ["10.0.0.3:80", "10.0.0.4:80"], "{nginx}");
+        }
     }
 
     #[test]

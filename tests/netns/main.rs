@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 mod adverts;
-mod download;
 mod failover;
 mod groups;
 mod handoff;
@@ -11,7 +10,6 @@ mod handover;
 mod interop;
 mod lesson;
 mod nat;
-mod next_upstream;
 mod pair;
 mod refusals;
 mod spread;

@@ -57,7 +57,7 @@ pub(super) fn health(
             continue;
         };
         for more in checkers {
-            notes.unmatched(None, more, "a backend is looked at in one way: the first");
+            notes.unmatched(more, "a backend is looked at in one way: the first");
         }
         // Only the first one's details are worth their remarks.
         let mut scratch = Notes::default();
@@ -70,7 +70,7 @@ pub(super) fn health(
             }
             Some(found) if read.as_ref().is_some_and(|read| !found.same(read)) => {
                 let why = format!("the service's backends are looked at as at {}", found.place);
-                notes.unmatched(None, first, &why);
+                notes.unmatched(first, &why);
             }
             Some(_) => {}
         }
@@ -126,7 +126,7 @@ fn checker(
             "connect_port" => port = notes.take(statement.number(1..=65_535)),
             "connect_ip" | "bindto" | "bind_if" | "bind_port" | "fwmark" => {
                 let why = "no equivalent: the backend itself is looked at, from the node's address";
-                notes.unmatched(None, statement, why);
+                notes.unmatched(statement, why);
             }
             _ if timing.take(statement, notes) => {}
             _ => own.push(statement),
@@ -182,7 +182,7 @@ impl Look<'_> {
             "SSL_GET" => vec![self.http("https", host)?, tcp(connects)],
             "SMTP_CHECK" => {
                 self.notes
-                    .unmatched(None, block, &format!("no equivalent: {connects}"));
+                    .unmatched(block, &format!("no equivalent: {connects}"));
                 self.own.clear();
                 vec![tcp("")]
             }
@@ -198,13 +198,13 @@ impl Look<'_> {
             "PING_CHECK" => vec![("icmp = true".to_owned(), String::new())],
             _ => {
                 self.notes
-                    .unmatched(None, block, "no equivalent: it is not looked at");
+                    .unmatched(block, "no equivalent: it is not looked at");
                 return None;
             }
         };
         for statement in self.own.drain(..) {
             self.notes
-                .unmatched(None, statement, keywords::why_not(statement.keyword()));
+                .unmatched(statement, keywords::why_not(statement.keyword()));
         }
         Some(looks)
     }
@@ -231,13 +231,13 @@ impl Look<'_> {
                 "virtualhost" => self.no_host(statement),
                 _ => {
                     let why = "no equivalent: the status alone counts";
-                    self.notes.unmatched(None, statement, why);
+                    self.notes.unmatched(statement, why);
                 }
             }
         }
         for more in urls {
             self.notes
-                .unmatched(None, more, "one path is asked for: the first");
+                .unmatched(more, "one path is asked for: the first");
         }
         if let Some(host) = host {
             self.notes.remarks.push(crate::place::Remark {
@@ -255,7 +255,7 @@ impl Look<'_> {
     }
 
     fn no_host(&mut self, statement: &Statement) {
-        self.notes.unmatched(None, statement, NO_HOST);
+        self.notes.unmatched(statement, NO_HOST);
     }
 
     /// Single codes and ranges.
@@ -294,7 +294,7 @@ impl Look<'_> {
                 }
                 "user" | "misc_dynamic" => {
                     let why = "no equivalent: exit 0 is up, anything else down";
-                    self.notes.unmatched(None, statement, why);
+                    self.notes.unmatched(statement, why);
                 }
                 _ => self.own.push(statement),
             }
@@ -328,7 +328,7 @@ impl Look<'_> {
     fn udp(&mut self, block: &Statement) -> (String, String) {
         if !self.own.is_empty() {
             let why = "payload and reply have no equivalent";
-            self.notes.unmatched(None, block, why);
+            self.notes.unmatched(block, why);
             self.own.clear();
         }
         ("udp = true".to_owned(), String::new())

@@ -34,7 +34,7 @@ impl Globals {
             globals.statement(statement, notes);
         }
         for (statement, why) in &globals.unmatched {
-            notes.unmatched(None, statement, why);
+            notes.unmatched(statement, why);
         }
         globals
     }

@@ -18,6 +18,7 @@ use crate::{
 pub(super) struct Router {
     pub(super) section: Section,
     pub(super) tracked: Vec<Entry>,
+    pub(super) vips: Vec<IpAddr>,
 }
 
 /// All instances.
@@ -95,7 +96,7 @@ fn group(block: &Statement, tracking: &Tracking, notes: &mut Notes) -> Option<Gr
                 } else {
                     keywords::why_not(keyword)
                 };
-                notes.unmatched(None, statement, why);
+                notes.unmatched(statement, why);
                 let place = statement.place().short();
                 group
                     .unmatched
@@ -168,6 +169,7 @@ fn router(
     priority(&given, &mut section, notes);
     interval(&given, version, &mut section, notes);
     authentication(&given, version, &mut section, notes);
+    let addresses = vips.iter().map(|vip| vip.address).collect();
     write_vips(vips, &given, block, &mut section, notes);
     timing(&given, globals, &mut section, notes);
     if let Some(statement) = given.peers {
@@ -187,9 +189,13 @@ fn router(
     });
     section.list("track", items.collect());
     for (statement, why) in later {
-        notes.unmatched(Some(&mut section), statement, why);
+        notes.unmatched_in(&mut section, statement, why);
     }
-    Router { section, tracked }
+    Router {
+        section,
+        tracked,
+        vips: addresses,
+    }
 }
 
 fn given<'a>(
@@ -319,7 +325,7 @@ fn authentication(given: &Given<'_>, version: u8, section: &mut Section, notes: 
     };
     if version == 3 {
         let why = "version 3 has no authentication; keepalived ignores it too";
-        notes.unmatched(Some(section), block, why);
+        notes.unmatched_in(section, block, why);
         return;
     }
     let mut kind = None;
@@ -331,7 +337,7 @@ fn authentication(given: &Given<'_>, version: u8, section: &mut Section, notes: 
                 kind = word.map(|word| (word, statement));
             }
             "auth_pass" => password = notes.take(statement.need("a password")),
-            keyword => notes.unmatched(Some(section), statement, keywords::why_not(keyword)),
+            keyword => notes.unmatched_in(section, statement, keywords::why_not(keyword)),
         }
     }
     let Some((kind, statement)) = kind else {
@@ -387,7 +393,7 @@ fn vips(given: &Given<'_>, notes: &mut Notes) -> Vec<Vip> {
         let first = vips.first().map(|vip| vip.address.is_ipv4());
         if first.is_some_and(|ipv4| ipv4 != vip.address.is_ipv4()) {
             let why = "a router has VIPs of one family: make one of its own for the other";
-            notes.unmatched(None, statement, why);
+            notes.unmatched(statement, why);
             continue;
         }
         let words: Vec<_> = statement
@@ -399,7 +405,7 @@ fn vips(given: &Given<'_>, notes: &mut Notes) -> Vec<Vip> {
         let device = device.and_then(|pair| pair.get(1)).copied();
         if device.is_some() && device != interface {
             let why = "no equivalent: VIPs are on their router's interface; left out";
-            notes.unmatched(None, statement, why);
+            notes.unmatched(statement, why);
             continue;
         }
         let plain = words.is_empty() || (words.len() == 2 && device.is_some());
@@ -457,7 +463,7 @@ fn write_vips(
 ) {
     if let Some(first) = given.excluded.first() {
         let why = "hafw advertises all VIPs: both nodes must be hafw, or have them too";
-        notes.unmatched(Some(section), first, why);
+        notes.unmatched_in(section, first, why);
     }
     let items: Vec<_> = vips
         .into_iter()
@@ -486,7 +492,7 @@ fn timing(given: &Given<'_>, globals: &Globals, section: &mut Section, notes: &m
     // keepalived clears both where the instance starts as MASTER.
     let cleared = "keepalived ignores it with state MASTER, and so does this";
     match given.nopreempt {
-        Some(statement) if given.master => notes.unmatched(Some(section), statement, cleared),
+        Some(statement) if given.master => notes.unmatched_in(section, statement, cleared),
         Some(statement) => {
             section.key("preempt", false, Some(statement.place()));
         }
@@ -494,7 +500,7 @@ fn timing(given: &Given<'_>, globals: &Globals, section: &mut Section, notes: &m
     }
     match given.preempt_delay {
         Some((_, statement)) if given.master => {
-            notes.unmatched(Some(section), statement, cleared);
+            notes.unmatched_in(section, statement, cleared);
         }
         Some((delay, statement)) => {
             section.key("preempt_delay", seconds(delay), Some(statement.place()));
@@ -519,7 +525,7 @@ fn timing(given: &Given<'_>, globals: &Globals, section: &mut Section, notes: &m
         section.key("virtual_mac", true, Some(statement.place()));
         if statement.args().len() > 1 {
             let why = "the virtual MAC is RFC 9568's";
-            notes.unmatched(Some(section), statement, why);
+            notes.unmatched_in(section, statement, why);
         }
     }
 }

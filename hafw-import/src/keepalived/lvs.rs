@@ -86,7 +86,7 @@ fn virtual_server(block: &Statement, statements: &[Statement], notes: &mut Notes
     let endpoints = endpoints(block, statements, notes);
     let given = given(block, notes);
     for (statement, why) in &given.unmatched {
-        notes.unmatched(None, statement, why);
+        notes.unmatched(statement, why);
     }
     let backends: Vec<_> = given
         .real
@@ -227,7 +227,7 @@ fn backend<'a>(block: &'a Statement, given: &Given<'_>, notes: &mut Notes) -> Op
             "lvs_method" => {
                 if notes.take(method(statement))? != given.mode.0 {
                     let why = "no equivalent: all backends of a service have its mode; left out";
-                    notes.unmatched(None, block, why);
+                    notes.unmatched(block, why);
                     return None;
                 }
             }
@@ -246,7 +246,7 @@ fn backend<'a>(block: &'a Statement, given: &Given<'_>, notes: &mut Notes) -> Op
         }
     }
     for (statement, why) in &backend.unmatched {
-        notes.unmatched(None, statement, why);
+        notes.unmatched(statement, why);
     }
     Some(backend)
 }

@@ -12,13 +12,14 @@ mod row;
 mod tracking;
 mod tree;
 
-use std::path::Path;
+use std::{net::IpAddr, path::Path};
 
 use crate::{
     Surroundings,
-    draft::{Draft, Section},
+    draft::Draft,
     files::Files,
-    place::{Mistake, Mistakes, Remark, one_line},
+    notes::Notes,
+    place::{Mistake, Mistakes, one_line},
     statement::Statement,
 };
 use global::Globals;
@@ -43,7 +44,7 @@ pub(crate) fn parse(
     }
 }
 
-/// Adds what the statements come to.
+/// Adds what the statements come to, and gives the VIPs.
 ///
 /// # Errors
 /// Every value that is none.
@@ -52,13 +53,17 @@ pub(crate) fn translate(
     files: &dyn Files,
     surroundings: &Surroundings,
     draft: &mut Draft,
-) -> Result<(), Mistakes> {
+) -> Result<Vec<IpAddr>, Mistakes> {
     let mut notes = Notes::default();
     let globals = Globals::read(statements, &mut notes);
     let tracking = Tracking::read(statements, &globals, files, &mut notes);
     let routers = instance::routers(statements, &globals, &tracking, &mut notes);
     let services = lvs::services(statements, &mut notes);
 
+    let vips = routers
+        .iter()
+        .flat_map(|router| router.vips.clone())
+        .collect();
     let node = globals.node(surroundings);
     let checks = tracking.checks(&routers);
     let alerts = notify::alerts(statements, &globals, files, &mut notes);
@@ -71,7 +76,7 @@ pub(crate) fn translate(
     draft.sections.extend(alerts);
     for statement in statements {
         if !keywords::TRANSLATED.contains(&statement.keyword()) {
-            notes.unmatched(None, statement, keywords::why_not(statement.keyword()));
+            notes.unmatched(statement, keywords::why_not(statement.keyword()));
         }
     }
     let Notes {
@@ -81,40 +86,9 @@ pub(crate) fn translate(
     mistakes.sort_by(|a, b| a.place.cmp(&b.place));
     draft.remarks.extend(remarks);
     if mistakes.is_empty() {
-        Ok(())
+        Ok(vips)
     } else {
         Err(Mistakes(mistakes))
-    }
-}
-
-/// What there is to say of the input.
-#[derive(Default)]
-struct Notes {
-    remarks: Vec<Remark>,
-    mistakes: Vec<Mistake>,
-}
-
-impl Notes {
-    /// Something that is not quite the same.
-    fn remark(&mut self, statement: &Statement, message: impl Into<String>) {
-        self.remarks.push(Remark {
-            place: statement.place().clone(),
-            message: message.into(),
-        });
-    }
-
-    /// A statement without an equivalent: listed, and noted where it would stand.
-    fn unmatched(&mut self, section: Option<&mut Section>, statement: &Statement, why: &str) {
-        let what = format!("{}: {why}", statement.shown());
-        if let Some(section) = section {
-            section.note(&format!("{}: {what}", statement.place().short()));
-        }
-        self.remark(statement, what);
-    }
-
-    /// The value, or none and a mistake.
-    fn take<T>(&mut self, value: Result<T, Mistake>) -> Option<T> {
-        value.map_err(|mistake| self.mistakes.push(mistake)).ok()
     }
 }
 

@@ -112,7 +112,7 @@ fn exec(
                 "one program is called for all routers: that of {}",
                 first.place()
             );
-            notes.unmatched(Some(section), other, &why);
+            notes.unmatched_in(section, other, &why);
         }
     }
     true

@@ -94,7 +94,7 @@ impl Tracking {
         };
         let key = (kind, of.clone());
         if self.checks.contains_key(&key) {
-            notes.unmatched(None, statement, "defined before: the first one counts");
+            notes.unmatched(statement, "defined before: the first one counts");
             return;
         }
         let taken = self.checks.values().any(|check| check.name == of);
@@ -139,7 +139,7 @@ impl Tracking {
             (_, Some(check)) => (check.name.clone(), check.weight, check.reverse),
             (_, None) => {
                 let why = format!("there is no {} of this name", kind.keyword());
-                notes.unmatched(None, statement, &why);
+                notes.unmatched(statement, &why);
                 return None;
             }
         };
@@ -170,7 +170,7 @@ impl Tracking {
             weight = -weight;
         } else if reverse {
             let why = "no equivalent of reverse: the check is not tracked";
-            notes.unmatched(None, statement, why);
+            notes.unmatched(statement, why);
             return None;
         }
         let clamped = weight.clamp(*WEIGHTS.start(), *WEIGHTS.end());
@@ -281,12 +281,12 @@ fn script(
                 }
             }
             "user" => user = statement.args().first().or(user),
-            "init_fail" => notes.unmatched(
-                Some(section),
+            "init_fail" => notes.unmatched_in(
+                section,
                 statement,
                 "no equivalent: a check counts from its first result",
             ),
-            keyword => notes.unmatched(Some(section), statement, keywords::why_not(keyword)),
+            keyword => notes.unmatched_in(section, statement, keywords::why_not(keyword)),
         }
     }
     if !has_script {
@@ -427,24 +427,24 @@ fn process(block: &Statement, section: &mut Section, notes: &mut Notes) -> (i64,
                     .essential();
                 if statement.args().len() > 1 {
                     let why = "processes are told by their names alone, whatever their arguments";
-                    notes.unmatched(Some(section), statement, why);
+                    notes.unmatched_in(section, statement, why);
                 }
             }
             "weight" => default = weight(statement, notes),
             "quorum" if statement.arg() == Some("1") => {}
             "quorum" | "quorum_max" => {
                 let why = "no equivalent: one process is enough";
-                notes.unmatched(Some(section), statement, why);
+                notes.unmatched_in(section, statement, why);
             }
             "delay" | "terminate_delay" | "fork_delay" => {
                 let why = "no equivalent: a process that ended counts at once";
-                notes.unmatched(Some(section), statement, why);
+                notes.unmatched_in(section, statement, why);
             }
             "full_command" | "param_match" => {
                 let why = "processes are told by their names alone";
-                notes.unmatched(Some(section), statement, why);
+                notes.unmatched_in(section, statement, why);
             }
-            keyword => notes.unmatched(Some(section), statement, keywords::why_not(keyword)),
+            keyword => notes.unmatched_in(section, statement, keywords::why_not(keyword)),
         }
     }
     default
@@ -465,9 +465,9 @@ fn file(block: &Statement, section: &mut Section, notes: &mut Notes) -> (i64, bo
             "weight" => default = weight(statement, notes),
             "init_file" => {
                 let why = "hafw writes no tracked file: make it before the start";
-                notes.unmatched(Some(section), statement, why);
+                notes.unmatched_in(section, statement, why);
             }
-            keyword => notes.unmatched(Some(section), statement, keywords::why_not(keyword)),
+            keyword => notes.unmatched_in(section, statement, keywords::why_not(keyword)),
         }
     }
     default

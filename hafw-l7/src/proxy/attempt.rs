@@ -22,7 +22,7 @@ use super::{
     wire::{Sign, Wire},
 };
 use crate::{
-    model::{Address, RetryCondition},
+    model::RetryCondition,
     retry::{Millis, Repeatable},
 };
 
@@ -127,7 +127,7 @@ impl Session {
             let mut pending = Pending {
                 exchange,
                 deadline: self.timer.deadline(exchange.limits().send),
-                watch: true,
+                watch: upload.is_none(),
                 upload,
                 sent: 0,
                 is_deaf: false,
@@ -168,11 +168,7 @@ impl Session {
         let address = {
             let mut group = cluster.group.borrow_mut();
             group.count_connect(server);
-            match group.address(server) {
-                Some(Address::Ip(address)) => *address,
-                // Not resolved.
-                Some(Address::Name { .. }) | None => return Err(Failure::Broken),
-            }
+            group.address(server).ok_or(Failure::Broken)?
         };
         self.timer.arm(exchange.limits().connect);
         let mut connecting = pin!(TcpStream::connect(address));

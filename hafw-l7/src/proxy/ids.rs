@@ -32,8 +32,7 @@ impl Ids {
         (u128::from(self.draw()) << 64 | u128::from(self.draw())).max(1)
     }
 
-    /// A random number.
-    pub(crate) fn draw(&self) -> u64 {
+    fn draw(&self) -> u64 {
         let (mut a, b) = self.state.get();
         a ^= a << 23;
         a ^= a >> 17;

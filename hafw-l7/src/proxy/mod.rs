@@ -14,7 +14,6 @@ mod buffers;
 mod duplex;
 mod exchange;
 mod generation;
-mod http2;
 mod ids;
 mod intake;
 mod judge;

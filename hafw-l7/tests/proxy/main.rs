@@ -4,7 +4,6 @@
 
 mod bodies;
 mod harness;
-mod http2;
 mod limits;
 mod process;
 mod reference;
@@ -13,4 +12,3 @@ mod routing;
 mod strict;
 mod supervise;
 mod tls;
-mod upstreams;

@@ -7,7 +7,9 @@ use std::{
 
 use hafw_l7::{
     control::client::Control,
-    model::{PathCondition, ProxyConfig, Route, Server, Upstream as Cluster, UpstreamServer},
+    model::{
+        Balance, PathCondition, ProxyConfig, Route, Server, Upstream as Cluster, UpstreamServer,
+    },
     supervise::{SuperviseError, Supervisor},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -34,7 +36,12 @@ impl Node {
         server.default = true;
         ProxyConfig {
             workers,
-            upstreams: vec![Cluster::new("web", vec![UpstreamServer::new(web.address)])],
+            upstreams: vec![Cluster {
+                name: "web".to_owned(),
+                balance: Balance::RoundRobin,
+                servers: vec![UpstreamServer::new(web.address)],
+                keepalive: 8,
+            }],
             servers: vec![server],
         }
     }

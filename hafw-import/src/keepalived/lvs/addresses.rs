@@ -38,7 +38,7 @@ pub(super) fn endpoints(
     match server.arg() {
         Some("fwmark") => {
             let why = "no equivalent of firewall marks; left out";
-            notes.unmatched(None, server, why);
+            notes.unmatched(server, why);
             Vec::new()
         }
         Some("group") => {
@@ -60,7 +60,7 @@ pub(super) fn endpoints(
             let mut endpoints = Vec::new();
             for line in group.inner() {
                 if line.keyword() == "fwmark" {
-                    notes.unmatched(None, line, "no equivalent of firewall marks; left out");
+                    notes.unmatched(line, "no equivalent of firewall marks; left out");
                 } else if let Some(more) = notes.take(range(line)) {
                     endpoints.extend(more);
                 }
