@@ -39,12 +39,7 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
             value: value.to_owned(),
         });
     }
-    let upstream = Upstream {
-        name: "web".to_owned(),
-        balance: Default::default(),
-        servers: vec![UpstreamServer::new(address)],
-        keepalive: 1,
-    };
+    let upstream = Upstream::new("web", vec![UpstreamServer::new(address)]);
     Plan::new(&ProxyConfig {
         workers: 1,
         upstreams: vec![upstream],

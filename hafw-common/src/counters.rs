@@ -52,11 +52,13 @@ counters! {
     PassEthertype = "pass_ethertype", Pass;
     /// ARP that does not concern a VIP.
     PassArp = "pass_arp", Pass;
-    /// IPv6.
+    /// Neighbor Discovery that does not concern a VIP.
+    PassNd = "pass_nd", Pass;
+    /// IPv6 to no VIP.
     PassIpv6 = "pass_ipv6", Pass;
     /// IPv4 to no VIP.
     PassIpv4 = "pass_ipv4", Pass;
-    /// IPv4 to a VIP in a frame to a group MAC: the stack's to refuse.
+    /// IP to a VIP in a frame to a group MAC: the stack's to refuse.
     PassGroup = "pass_group", Pass;
     /// Traffic to a VIP, for a listener on this node.
     PassLocal = "pass_local", Pass;
@@ -66,7 +68,7 @@ counters! {
     AdvertOwn = "advert_own", Pass;
     /// An advert for a VRID that no router here has.
     AdvertForeignVrid = "advert_foreign_vrid", Pass;
-    /// An advert whose TTL is not 255 (RFC 9568 §7.1).
+    /// An advert whose TTL or hop limit is not 255 (RFC 9568 §7.1).
     AdvertBadTtl = "advert_bad_ttl", Pass;
     /// An advert whose version is not the router's.
     AdvertBadVersion = "advert_bad_version", Pass;
@@ -74,7 +76,7 @@ counters! {
     AdvertBadType = "advert_bad_type", Pass;
     /// An advert shorter than its address count says, or cut.
     AdvertBadLength = "advert_bad_length", Pass;
-    /// An advert whose VRRP checksum is wrong in both forms.
+    /// An advert whose VRRP checksum is wrong in every form.
     AdvertBadChecksum = "advert_bad_checksum", Pass;
     /// An advert whose IP header is none, or its checksum is wrong, or the frame lacks part of it.
     AdvertBadIpHeader = "advert_bad_ip_header", Pass;
@@ -88,15 +90,22 @@ counters! {
     AdvertFragment = "advert_fragment", Pass;
     /// A VRRP packet that is not addressed to the group.
     AdvertUnicast = "advert_unicast", Pass;
+    /// To VRRP's group over IPv6, and something behind an extension header: no advert.
+    AdvertExtension = "advert_extension", Pass;
 
     /// An ARP request for a VIP, answered.
     TxArpReply = "tx_arp_reply", Tx;
+    /// A Neighbor Solicitation for a VIP, answered.
+    TxNdAdvert = "tx_nd_advert", Tx;
     /// Steered to a backend behind the same interface.
     TxSteer = "tx_steer", Tx;
     /// A `nat` backend's reply, rewritten, to a client behind the interface that it came from.
     TxReply = "tx_reply", Tx;
     /// Handed to the peer in its grace, whose connection it is.
     TxHandoff = "tx_handoff", Tx;
+    /// Of a new connection to a local listener, or of none that is here, after stepping down: handed
+    /// to the new owner.
+    TxToOwner = "tx_to_owner", Tx;
     /// Steered to a backend behind another interface. Linux before 6.3 then loses frames that are
     /// longer than a page.
     RedirectSteer = "redirect_steer", Redirect;
@@ -107,16 +116,24 @@ counters! {
     DropArpStandby = "drop_arp_standby", Drop;
     /// ARP with a VIP as its sender, from another station.
     DropArpClaim = "drop_arp_claim", Drop;
+    /// A Neighbor Solicitation for a VIP while not attracting.
+    DropNdStandby = "drop_nd_standby", Drop;
+    /// Neighbor Discovery in a VIP's name, from another station.
+    DropNdClaim = "drop_nd_claim", Drop;
+    /// Neighbor Discovery that concerns a VIP and fails a check of RFC 4861 §7.1.
+    DropNdInvalid = "drop_nd_invalid", Drop;
     /// A service's packet while not serving.
     DropNotServing = "drop_not_serving", Drop;
     /// Other traffic to a VIP while not serving locally.
     DropStandby = "drop_standby", Drop;
-    /// A new connection to a local listener during the grace: the new owner's to take.
+    /// A new connection to a local listener during the grace, while no new owner is known.
     DropGraceSyn = "drop_grace_syn", Drop;
     /// Other traffic to a VIP whose router does not accept any.
     DropNotAccepted = "drop_not_accepted", Drop;
     /// A fragment to a VIP that has services.
     DropFragment = "drop_fragment", Drop;
+    /// To a VIP that has services, behind an IPv6 extension header.
+    DropExtension = "drop_extension", Drop;
     /// To a VIP, and shorter than its headers say, or with an IP header that is none.
     DropMalformed = "drop_malformed", Drop;
     /// The slot has no backend.
@@ -136,6 +153,8 @@ counters! {
 
     /// Egress: ARP in the name of a VIP without a live lease, dropped.
     EgressArp = "egress_arp", Event;
+    /// Egress: Neighbor Discovery in the name of a VIP without a live lease, dropped.
+    EgressNd = "egress_nd", Event;
     /// An advert ended a live lease.
     LeaseLost = "lease_lost", Event;
     /// A valid advert found the ring full.

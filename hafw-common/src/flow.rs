@@ -31,17 +31,14 @@ pub const fn flow_hash6(
 ) -> u32 {
     let ports = (u16::from_be_bytes(source_port) as u64) << 16
         | u16::from_be_bytes(destination_port) as u64;
-    let (source, destination) = (
-        u128::from_be_bytes(source),
-        u128::from_be_bytes(destination),
-    );
+    let (source, destination) = (crate::halves(source), crate::halves(destination));
     // Each word is taken in by a multiplication with an odd number, which loses nothing, and a
     // rotation, which brings its upper half down: the subnet of a client counts as its host part.
     let mut h = ports ^ (protocol as u64) << 56;
-    h = step(h ^ (source >> 64) as u64);
-    h = step(h ^ source as u64);
-    h = step(h ^ (destination >> 64) as u64);
-    h = step(h ^ destination as u64);
+    h = step(h ^ source.0);
+    h = step(h ^ source.1);
+    h = step(h ^ destination.0);
+    h = step(h ^ destination.1);
     finish(h)
 }
 

@@ -1,6 +1,8 @@
 //! The lease: who may attract and serve, as words with one writer each and pure predicates over
 //! them. XDP, the controller and the simulation run these very functions.
 
+use crate::halves;
+
 /// User space's words of one virtual router, by router index in [`crate::maps::LEASES`]. A cache
 /// line of its own. Each word is written with one atomic store.
 #[repr(C, align(64))]
@@ -8,7 +10,7 @@
 pub struct Lease {
     /// CLOCK_MONOTONIC ns, read before the advert of the last renewal was sent.
     pub renewed_at: u64,
-    /// CLOCK_MONOTONIC ns: ARP is answered and local listeners are served before this.
+    /// CLOCK_MONOTONIC ns: ARP and Neighbor Discovery are answered and local listeners are served before this.
     pub attract_until: u64,
     /// jiffies64: services are steered before this.
     pub serve_until: u64,
@@ -17,8 +19,9 @@ pub struct Lease {
     pub local_until: u64,
     /// The priority last advertised, 0 to 255; what an advert is compared with.
     pub priority: u64,
-    /// MAC of a peer in its grace ([`crate::mac_to_word`]), to which segments of connections that
-    /// are not ours are handed on. 0: none.
+    /// MAC of a peer ([`crate::mac_to_word`]). While attracting: one in its grace, to which segments
+    /// of connections that are not ours are handed. After stepping down: the new owner, to which
+    /// new connections are handed. 0: none.
     pub handoff: u64,
     /// jiffies64: until when they are.
     pub handoff_until: u64,
@@ -41,7 +44,7 @@ pub struct Seen {
     pub advert_at: u64,
     /// Valid adverts that found the ring full.
     pub overflow: u64,
-    /// Foreign ARP packets with one of the router's VIPs as sender.
+    /// Foreign ARP or Neighbor Discovery packets in the name of one of the router's VIPs.
     pub claims: u64,
     /// CLOCK_MONOTONIC ns of the last such packet that was reported.
     pub claim_at: u64,
@@ -73,35 +76,9 @@ pub fn wins(priority: u8, source: &[u8; 16], own_priority: u8, own_source: &[u8;
     if priority != own_priority {
         return priority > own_priority;
     }
-    let (theirs, ours) = (halves(source), halves(own_source));
+    // As numbers: comparing these needs no loop and no `memcmp` in the BPF target.
+    let (theirs, ours) = (halves(*source), halves(*own_source));
     theirs.0 > ours.0 || (theirs.0 == ours.0 && theirs.1 > ours.1)
-}
-
-/// An address as two numbers: comparing these needs no loop and no `memcmp` in the BPF target.
-#[inline(always)]
-fn halves(a: &[u8; 16]) -> (u64, u64) {
-    let [
-        h0,
-        h1,
-        h2,
-        h3,
-        h4,
-        h5,
-        h6,
-        h7,
-        l0,
-        l1,
-        l2,
-        l3,
-        l4,
-        l5,
-        l6,
-        l7,
-    ] = *a;
-    (
-        u64::from_be_bytes([h0, h1, h2, h3, h4, h5, h6, h7]),
-        u64::from_be_bytes([l0, l1, l2, l3, l4, l5, l6, l7]),
-    )
 }
 
 /// Whether a valid foreign advert seen at `now` ends the lease.

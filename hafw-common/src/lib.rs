@@ -82,12 +82,23 @@ pub const fn mapped(address: IpAddr) -> [u8; 16] {
 /// The inverse of [`v4_mapped`]; `None` for an IPv6 address.
 #[must_use]
 pub const fn as_v4(a: [u8; 16]) -> Option<[u8; 4]> {
-    let number = u128::from_be_bytes(a);
-    if number >> 32 == 0xffff {
-        Some((number as u32).to_be_bytes())
+    let (first, second) = halves(a);
+    if first == 0 && second >> 32 == 0xffff {
+        Some((second as u32).to_be_bytes())
     } else {
         None
     }
+}
+
+/// An address as two numbers. Not as one: what is read as a u128 is aligned to 16 bytes, and
+/// LLVM 22 crashes over copies of such in the BPF target.
+#[inline(always)]
+pub(crate) const fn halves(a: [u8; 16]) -> (u64, u64) {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = a;
+    (
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        u64::from_be_bytes([i, j, k, l, m, n, o, p]),
+    )
 }
 
 #[cfg(test)]

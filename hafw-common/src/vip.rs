@@ -38,8 +38,7 @@ pub const fn filter_bit(address: [u8; 4]) -> (u32, u64) {
 #[must_use]
 #[inline(always)]
 pub const fn filter_bit6(address: [u8; 16]) -> (u32, u64) {
-    let number = u128::from_ne_bytes(address);
-    let (low, high) = (number as u64, (number >> 64) as u64);
+    let (high, low) = crate::halves(address);
     // One half is turned: the halves of an address often resemble each other.
     let hash = (low ^ high.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
     ((hash >> 6) as u32, 1 << (hash & 63))

@@ -10,8 +10,8 @@ use hafw_common::{
     lease::{attracting, ends_lease, wins},
     mac_to_word,
     proto::{
-        IP_VRRP, VRRP_AUTH_PASS, VRRP_GROUP_V4, VRRP_HEADER_LEN, VRRP_MAX_LEN, VRRP_TTL,
-        VRRP_V2_AUTH_LEN,
+        IP_VRRP, VRRP_AUTH_PASS, VRRP_GROUP_V4, VRRP_GROUP_V6, VRRP_HEADER_LEN, VRRP_MAX_LEN,
+        VRRP_TTL, VRRP_V2_AUTH_LEN,
     },
     router::{PeerKey, RouterConfig},
     v4_mapped,
@@ -20,23 +20,48 @@ use network_types::{eth::EthHdr, ip::Ipv4Hdr};
 
 use crate::{
     checksum::Sum,
+    ipv6::{Address, Ip, L4},
     packet::PacketMut,
     path::L3,
     tables::Tables,
     wire::{Quad, VRRP_ADVERT, Vrrp, is_fragment},
 };
 
+/// A datagram of protocol 112 to VRRP's group that has all that its IP header says.
+struct Datagram {
+    /// Source address, [`v4_mapped`].
+    source: [u8; 16],
+    /// Where the message starts in the frame.
+    start: usize,
+    /// How long it can be.
+    payload: usize,
+    /// The sum of both addresses and the protocol: of the pseudo-header without its length.
+    pseudo_header: Sum,
+    ipv6: bool,
+}
+
 /// Judges an IPv4 frame of protocol 112, and acts on it if it is a valid advert for a router here.
 #[inline(never)]
 pub fn process<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Counter {
-    match judge(packet, tables) {
+    counter(over_ipv4(packet, tables))
+}
+
+/// As [`process`], of an IPv6 frame.
+#[inline(never)]
+pub fn process_v6<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Counter {
+    counter(over_ipv6(packet, tables))
+}
+
+#[inline(always)]
+fn counter(judged: Result<(), Counter>) -> Counter {
+    match judged {
         Ok(()) => Counter::AdvertValid,
         Err(reason) => reason,
     }
 }
 
 #[inline(always)]
-fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(), Counter> {
+fn over_ipv4<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(), Counter> {
     let ip = packet.header::<Ipv4Hdr>(L3).ok_or(Counter::PassRunt)?;
     if ip.dst_addr != VRRP_GROUP_V4 {
         return Err(Counter::AdvertUnicast);
@@ -50,8 +75,57 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(),
     if ip.ttl != VRRP_TTL {
         return Err(Counter::AdvertBadTtl);
     }
-    let start = L3 + usize::from(ip.ihl());
-    let payload = usize::from(ip.tot_len()).saturating_sub(usize::from(ip.ihl()));
+    let header = usize::from(ip.ihl());
+    let pseudo_header = Sum::default()
+        .and(ip.src_addr)
+        .and(ip.dst_addr)
+        .and([0, IP_VRRP, 0, 0]);
+    let datagram = Datagram {
+        source: v4_mapped(ip.src_addr),
+        start: L3 + header,
+        payload: usize::from(ip.tot_len()).saturating_sub(header),
+        pseudo_header,
+        ipv6: false,
+    };
+    judge(packet, tables, &datagram)
+}
+
+#[inline(always)]
+fn over_ipv6<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(), Counter> {
+    let ip = Ip::of(packet).ok_or(Counter::PassRunt)?;
+    if ip.destination != Address::from(VRRP_GROUP_V6) {
+        return Err(Counter::AdvertUnicast);
+    }
+    if !ip.is_sound(packet) {
+        return Err(Counter::AdvertBadIpHeader);
+    }
+    if ip.hop_limit != VRRP_TTL {
+        return Err(Counter::AdvertBadTtl);
+    }
+    let datagram = Datagram {
+        source: ip.source.octets(),
+        start: L4,
+        payload: ip.payload,
+        // The length comes with the message's.
+        pseudo_header: ip.pseudo_header(0),
+        ipv6: true,
+    };
+    judge(packet, tables, &datagram)
+}
+
+#[inline(always)]
+fn judge<P: PacketMut + ?Sized, T: Tables>(
+    packet: &P,
+    tables: &T,
+    datagram: &Datagram,
+) -> Result<(), Counter> {
+    let Datagram {
+        source,
+        start,
+        payload,
+        ipv6,
+        ..
+    } = *datagram;
     let vrrp = packet
         .header::<Vrrp>(start)
         .ok_or(Counter::AdvertBadLength)?;
@@ -60,12 +134,11 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(),
     }
 
     let router = tables
-        .router_of(vrrp.vrid, false)
+        .router_of(vrrp.vrid, ipv6)
         .ok_or(Counter::AdvertForeignVrid)?;
     // A router whose entries are missing is none.
     let config = tables.router(router).ok_or(Counter::AdvertForeignVrid)?;
     let seen = tables.seen(router).ok_or(Counter::AdvertForeignVrid)?;
-    let source = v4_mapped(ip.src_addr);
     if source == config.source {
         return Err(Counter::AdvertOwn);
     }
@@ -80,7 +153,8 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(),
     } else {
         0
     };
-    let length = VRRP_HEADER_LEN + vrrp.count as usize * 4 + auth_data;
+    let address = if ipv6 { 16 } else { 4 };
+    let length = VRRP_HEADER_LEN + vrrp.count as usize * address + auth_data;
     if payload < length {
         return Err(Counter::AdvertBadLength);
     }
@@ -89,7 +163,7 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(),
     let sum = packet
         .copy(start, length, &mut record.message)
         .ok_or(Counter::AdvertBadLength)?;
-    check_message(&record.message, length, sum, ip, vrrp, config)?;
+    check_message(&record.message, length, sum, datagram, vrrp, config)?;
 
     let at = tables.now();
     let peer = PeerKey { source, router };
@@ -152,14 +226,14 @@ fn check_message(
     message: &[u8; VRRP_MAX_LEN],
     length: usize,
     sum: Sum,
-    ip: &Ipv4Hdr,
+    datagram: &Datagram,
     vrrp: &Vrrp,
     config: &RouterConfig,
 ) -> Result<(), Counter> {
-    // RFC 9568 §5.2.8 sums the message alone; RFC 5798 was read by keepalived and FRR as summing
-    // a pseudo-header too. Both are accepted.
-    let sound =
-        sum.is_valid() || (config.version == 3 && with_pseudo_header(sum, ip, length).is_valid());
+    // Over IPv4, RFC 9568 §5.2.8 sums the message alone; RFC 5798 was read by keepalived and FRR as
+    // summing a pseudo-header too. Both are accepted.
+    let alone = !datagram.ipv6 && sum.is_valid();
+    let sound = alone || (config.version == 3 && with_pseudo_header(sum, datagram, length));
     if !sound {
         return Err(Counter::AdvertBadChecksum);
     }
@@ -215,12 +289,12 @@ fn is_intact<P: PacketMut + ?Sized>(packet: &P, ip: &Ipv4Hdr) -> bool {
     sum.is_valid()
 }
 
-/// What RFC 5798's pseudo-header adds for IPv4, as its implementations read it: both addresses,
-/// the protocol and the message's length.
+/// Whether the sum is valid with a pseudo-header: RFC 8200's §8.1 for IPv6, and for IPv4 that of
+/// RFC 5798 as its implementations read it. They sum up alike.
 #[inline(always)]
-fn with_pseudo_header(sum: Sum, ip: &Ipv4Hdr, length: usize) -> Sum {
+fn with_pseudo_header(sum: Sum, datagram: &Datagram, length: usize) -> bool {
     let [high, low] = (length as u16).to_be_bytes();
-    sum.and(ip.src_addr)
-        .and(ip.dst_addr)
-        .and([0, IP_VRRP, high, low])
+    sum.and_sum(datagram.pseudo_header)
+        .and([0, 0, high, low])
+        .is_valid()
 }

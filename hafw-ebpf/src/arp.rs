@@ -17,8 +17,9 @@ use crate::{
     wire::{ARP_REPLY, ARP_REQUEST, GROUP_BIT, is_ethernet_ipv4},
 };
 
-/// Decides over an ARP frame.
-#[inline(always)]
+/// Decides over an ARP frame. A function of its own in the program, as IPv4's and IPv6's are: stack
+/// frames add up to 512 bytes at most.
+#[inline(never)]
 pub fn process<P: PacketMut + ?Sized, T: Tables>(
     packet: &mut P,
     tables: &T,
@@ -36,7 +37,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
         if mac_to_word(arp.sha) == iface.mac {
             return Counter::PassArp;
         }
-        claim(tables, vip, &arp);
+        claim(tables, vip.router, v4_mapped(arp.spa), mac_to_word(arp.sha));
         return Counter::DropArpClaim;
     }
     if !request || arp.sha[0] & GROUP_BIT != 0 {
@@ -65,7 +66,7 @@ pub(crate) fn attracts<T: Tables>(tables: &T, router: u32) -> bool {
     )
 }
 
-/// The VIP with this address.
+/// The VIP with this address, by way of the filter.
 #[inline(always)]
 pub(crate) fn vip<T: Tables>(tables: &T, address: [u8; 4]) -> Option<Vip> {
     let (word, bit) = filter_bit(address);
@@ -79,14 +80,19 @@ pub(crate) fn vip<T: Tables>(tables: &T, address: [u8; 4]) -> Option<Vip> {
 /// link is none of ours.
 #[inline(always)]
 fn vip_here<T: Tables>(tables: &T, address: [u8; 4]) -> Option<Vip> {
-    let vip = vip(tables, address)?;
+    here(tables, vip(tables, address)?)
+}
+
+/// The VIP, if its router lives on this interface.
+#[inline(always)]
+pub(crate) fn here<T: Tables>(tables: &T, vip: Vip) -> Option<Vip> {
     (tables.router(vip.router)?.iface == tables.iface_slot()).then_some(vip)
 }
 
 /// Counts a claim, and reports it unless one of the router's was reported just before.
 #[inline(always)]
-fn claim<T: Tables>(tables: &T, vip: Vip, arp: &ArpHdr) {
-    let Some(seen) = tables.seen(vip.router) else {
+pub(crate) fn claim<T: Tables>(tables: &T, router: u32, vip: [u8; 16], mac: u64) {
+    let Some(seen) = tables.seen(router) else {
         return;
     };
     seen.add_claim();
@@ -96,10 +102,10 @@ fn claim<T: Tables>(tables: &T, vip: Vip, arp: &ArpHdr) {
     }
     let event = ClaimEvent {
         kind: EVENT_CLAIM,
-        router: vip.router,
+        router,
         at,
-        mac: mac_to_word(arp.sha),
-        vip: v4_mapped(arp.spa),
+        mac,
+        vip,
     };
     if tables.push_claim(&event) {
         seen.set_claim_at(at);

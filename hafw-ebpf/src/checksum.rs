@@ -3,6 +3,8 @@
 //! Sums are taken over 32-bit words in the machine's byte order: the ones' complement sum does not
 //! depend on it as long as nothing but its being all ones is asked (RFC 1071 §2 (B)).
 
+use crate::ipv6::Address;
+
 /// A ones' complement sum under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum(u64);
@@ -23,6 +25,21 @@ impl Sum {
         Self(self.0 + u32::from_ne_bytes(word) as u64)
     }
 
+    /// With an IPv6 address.
+    #[must_use]
+    #[inline(always)]
+    pub const fn and_address(self, Address { first, second }: Address) -> Self {
+        const LOW: u64 = 0xffff_ffff;
+        Self(self.0 + (first >> 32) + (first & LOW) + (second >> 32) + (second & LOW))
+    }
+
+    /// With what another sum took.
+    #[must_use]
+    #[inline(always)]
+    pub const fn and_sum(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// With these words.
     #[must_use]
     #[inline(always)]
@@ -30,14 +47,26 @@ impl Sum {
         words.iter().fold(self, |sum, word| sum.and(*word))
     }
 
+    /// The checksum that makes what was summed intact, as its bytes lie in memory.
+    #[must_use]
+    #[inline(always)]
+    pub const fn checksum(self) -> [u8; 2] {
+        (!self.folded() as u16).to_ne_bytes()
+    }
+
     /// Whether what was summed, its checksum field included, is intact.
     #[must_use]
     #[inline(always)]
     pub const fn is_valid(self) -> bool {
+        self.folded() == 0xffff
+    }
+
+    #[inline(always)]
+    const fn folded(self) -> u64 {
         let sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
         let sum = (sum >> 16) + (sum & 0xffff);
         let sum = (sum >> 16) + (sum & 0xffff);
-        (sum >> 16) + (sum & 0xffff) == 0xffff
+        (sum >> 16) + (sum & 0xffff)
     }
 }
 
@@ -90,6 +119,13 @@ mod tests {
     #[test]
     fn a_captured_header_is_valid() {
         assert!(sum(&HEADER).is_valid());
+    }
+
+    #[test]
+    fn a_checksum_makes_its_header_valid() {
+        let mut bytes = HEADER;
+        bytes[10..12].fill(0);
+        assert_eq!(sum(&bytes).checksum(), HEADER[10..12]);
     }
 
     #[test]

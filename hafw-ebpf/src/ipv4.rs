@@ -30,12 +30,32 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     iface: &Iface,
     addressed: Addressed,
 ) -> Outcome {
-    let Some(&ip) = packet.header::<Ipv4Hdr>(L3) else {
-        return Counter::PassRunt.into();
-    };
-    if ip.proto == IP_VRRP {
-        return advert::process(packet, tables).into();
+    match packet.header::<Ipv4Hdr>(L3) {
+        None => Counter::PassRunt.into(),
+        Some(ip) if ip.proto == IP_VRRP => advert::process(packet, tables).into(),
+        Some(_) => {
+            let mut ifindex = 0;
+            let counter = other(packet, tables, iface, addressed, &mut ifindex);
+            Outcome { counter, ifindex }
+        }
     }
+}
+
+/// What is no advert. `ifindex`: set where the verdict is a redirect.
+///
+/// A function of its own in the program: stack frames add up to 512 bytes at most, so that this one
+/// must not be beneath an advert's or IPv6's.
+#[inline(never)]
+fn other<P: PacketMut + ?Sized, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    iface: &Iface,
+    addressed: Addressed,
+    ifindex: &mut u32,
+) -> Counter {
+    let Some(&ip) = packet.header::<Ipv4Hdr>(L3) else {
+        return Counter::PassRunt;
+    };
     let (word, bit) = filter_bit(ip.dst_addr);
     let outcome = if tables.filter_word(word) & bit == 0 {
         None
@@ -47,12 +67,14 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
                 .map(|_| Counter::PassGroup.into()),
         }
     };
-    outcome
+    let outcome = outcome
         .or_else(|| match addressed {
             Addressed::ToUs => nat::reply(packet, tables, iface, &ip),
             Addressed::ToGroup => None,
         })
-        .unwrap_or(Counter::PassIpv4.into())
+        .unwrap_or(Counter::PassIpv4.into());
+    *ifindex = outcome.ifindex;
+    outcome.counter
 }
 
 /// A frame to an address that is a VIP; `None` if the filter took it for one and it is none.

@@ -4,7 +4,7 @@ use hafw_common::{
     counters::Counter,
     iface::Iface,
     lease::attracting,
-    mac_from_word,
+    mac_from_word, mac_to_word,
     vip::{VIP_ACCEPT, Vip},
 };
 use network_types::{eth::EthHdr, tcp::TcpHdr};
@@ -67,19 +67,26 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     };
     let now = tables.now();
     let jiffies = tables.jiffies();
-    if attracting(
+    let attracts = attracting(
         now,
         lease.renewed_at(),
         lease.attract_until(),
         seen.lost_at(),
-    ) {
-        if segment.is_tcp
-            && !segment.opens
-            && let Some(peer) = handoff_peer(tables, vip.router, lease, jiffies)
-            && !tables.has_connection(&ends())
-        {
-            return hand_off(packet, iface, peer);
+    );
+    if segment.is_tcp
+        && let Some(peer) = handoff_peer(packet, tables, vip.router, lease, jiffies)
+    {
+        // A new connection is the owner's; any other is whose it is.
+        let theirs = if segment.opens {
+            !attracts
+        } else {
+            !tables.has_connection(&ends())
+        };
+        if theirs {
+            return hand_off(packet, iface, peer, attracts);
         }
+    }
+    if attracts {
         return Counter::PassLocal.into();
     }
     if jiffies >= lease.local_until() {
@@ -92,10 +99,11 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     Counter::PassLocal.into()
 }
 
-/// The MAC of the peer that may have connections of this router's VIPs, if there is one now and it
-/// is to be reached by the interface that the frame came from.
+/// The MAC of the peer to which what is not ours is handed, if there is one now, it is to be reached
+/// by the interface that the frame came from, and it is not the peer that handed us the frame.
 #[inline(always)]
-fn handoff_peer<T: Tables>(
+fn handoff_peer<P: PacketMut + ?Sized, T: Tables>(
+    packet: &P,
     tables: &T,
     router: u32,
     lease: LeaseWords<'_>,
@@ -105,16 +113,29 @@ fn handoff_peer<T: Tables>(
     if peer == 0 || jiffies >= lease.handoff_until() {
         return None;
     }
+    let ethernet = packet.header::<EthHdr>(0)?;
+    if mac_to_word(ethernet.src_addr) == peer {
+        return None;
+    }
     (tables.router(router)?.iface == tables.iface_slot()).then_some(peer)
 }
 
-/// Sends the frame on to the peer. Only a node that attracts does, so there is no loop.
+/// Sends the frame on to the peer, in our own name, so that the peer does not send it back.
 #[inline(always)]
-fn hand_off<P: PacketMut + ?Sized>(packet: &mut P, iface: &Iface, peer: u64) -> Outcome {
+fn hand_off<P: PacketMut + ?Sized>(
+    packet: &mut P,
+    iface: &Iface,
+    peer: u64,
+    attracts: bool,
+) -> Outcome {
     let Some(ethernet) = packet.header_mut::<EthHdr>(0) else {
         return Counter::DropTable.into();
     };
     ethernet.dst_addr = mac_from_word(peer);
     ethernet.src_addr = mac_from_word(iface.mac);
-    Counter::TxHandoff.into()
+    if attracts {
+        Counter::TxHandoff.into()
+    } else {
+        Counter::TxToOwner.into()
+    }
 }

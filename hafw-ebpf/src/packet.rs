@@ -2,7 +2,7 @@
 
 use hafw_common::proto::VRRP_MAX_LEN;
 
-use crate::{checksum::Sum, wire::Header};
+use crate::{checksum::Sum, ipv6::Address, wire::Header};
 
 /// A frame, from its Ethernet header on. Every access is checked against its end.
 ///
@@ -11,6 +11,11 @@ use crate::{checksum::Sum, wire::Header};
 pub trait Packet {
     /// The header of type `H` at `offset`, if the frame's directly accessible part has all of it.
     fn header<H: Header>(&self, offset: usize) -> Option<&H>;
+
+    /// The IPv6 address at `offset`, if the frame's directly accessible part has all of it. Read by
+    /// words: an address lies at an odd multiple of two, where a header's bytes are loaded one by
+    /// one.
+    fn address(&self, offset: usize) -> Option<Address>;
 }
 
 /// A received frame.
@@ -38,6 +43,11 @@ impl Packet for [u8] {
         assert!(at.is_aligned(), "a frame starts at an even address");
         // SAFETY: in bounds and aligned; any bits make an H; the borrow is that of the bytes.
         Some(unsafe { &*at })
+    }
+
+    fn address(&self, offset: usize) -> Option<Address> {
+        let bytes = self.get(offset..)?.first_chunk::<16>()?;
+        Some(Address::from(*bytes))
     }
 }
 

@@ -8,7 +8,7 @@ use hafw_common::{
 };
 use network_types::eth::EthHdr;
 
-use crate::{arp, ipv4, packet::PacketMut, tables::Tables, wire::GROUP_BIT};
+use crate::{arp, ipv4, ipv6, packet::PacketMut, tables::Tables, wire::GROUP_BIT};
 
 /// What becomes of a frame. [`Counter::verdict`] says which way it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ fn dispatch<P: PacketMut + ?Sized, T: Tables>(
     match ethertype {
         ETH_IPV4 => ipv4::process(packet, tables, iface, addressed),
         ETH_ARP => arp::process(packet, tables, iface).into(),
-        ETH_IPV6 => Counter::PassIpv6.into(),
+        ETH_IPV6 => ipv6::process(packet, tables, iface, addressed),
         ETH_8021Q | ETH_8021AD => Counter::PassVlan.into(),
         _ => Counter::PassEthertype.into(),
     }

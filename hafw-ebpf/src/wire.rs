@@ -1,8 +1,13 @@
 //! Headers on the wire. Those of the usual protocols are network-types'; here is what it lacks.
 
-use hafw_common::proto::{ETH_IPV4, VRRP_HEADER_LEN};
+use hafw_common::proto::{ETH_IPV4, IP_FRAGMENT, VRRP_HEADER_LEN};
 use network_types::{
-    arp::ArpHdr, eth::EthHdr, icmp::Icmpv4Hdr, ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr,
+    arp::ArpHdr,
+    eth::EthHdr,
+    icmp::Icmpv4Hdr,
+    ip::{Ipv4Hdr, Ipv6Hdr},
+    tcp::TcpHdr,
+    udp::UdpHdr,
 };
 
 /// A header that may be read, and written, in place.
@@ -30,7 +35,8 @@ macro_rules! headers {
 }
 
 headers!(
-    EthHdr, ArpHdr, Ipv4Hdr, TcpHdr, UdpHdr, Icmpv4Hdr, Ports, Vrrp, Quad
+    EthHdr, ArpHdr, Ipv4Hdr, Ipv6Hdr, TcpHdr, UdpHdr, Icmpv4Hdr, Icmpv6, Nd, NdOption, Ports, Vrrp,
+    Quad,
 );
 
 /// In the first byte of a MAC: a group, broadcast among them (IEEE 802, I/G).
@@ -71,6 +77,69 @@ pub const ICMP_UNREACHABLE: u8 = 3;
 pub const ICMP_TIME_EXCEEDED: u8 = 11;
 /// See [`ICMP_UNREACHABLE`].
 pub const ICMP_PARAMETER_PROBLEM: u8 = 12;
+
+/// The ICMPv6 header (RFC 4443 §2.1) and the four bytes that every message has after it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Icmpv6 {
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// Checksum, over a pseudo-header too.
+    pub checksum: [u8; 2],
+    /// The type's own.
+    pub rest: [u8; 4],
+}
+
+/// [`Icmpv6::kind`]s of errors about a datagram, which they quote (RFC 4443 §3): unreachable, too
+/// big, time exceeded, parameter problem.
+pub const ICMPV6_ERRORS: core::ops::RangeInclusive<u8> = 1..=4;
+
+/// A Neighbor Solicitation or Advertisement without its options (RFC 4861 §4.3, §4.4).
+///
+/// ```text
+/// +-------+-------+-------+-------+
+/// | type  | code  |   checksum    |
+/// +-------+-------+-------+-------+
+/// |R S O  |       reserved        |
+/// +-------+-------+-------+-------+
+/// |     target, 16 bytes          |
+/// +-------+-------+-------+-------+
+/// | options ...
+/// ```
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Nd {
+    /// ICMPv6's.
+    pub icmp: Icmpv6,
+    /// Target address.
+    pub target: [u8; 16],
+}
+
+/// A source or target link-layer address option (RFC 4861 §4.6.1).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct NdOption {
+    /// Type.
+    pub kind: u8,
+    /// Length in units of eight bytes.
+    pub units: u8,
+    /// The address.
+    pub mac: [u8; 6],
+}
+
+/// Whether a Next Header is that of an extension header (RFC 8200 §4, RFC 4302, RFC 6275,
+/// RFC 7401, RFC 5533): hop-by-hop options, routing, fragment, destination options, authentication,
+/// mobility, HIP, Shim6. What follows it is not looked at.
+#[must_use]
+#[inline(always)]
+pub const fn is_extension(next_header: u8) -> bool {
+    matches!(
+        next_header,
+        0 | 43 | IP_FRAGMENT | 51 | 60 | 135 | 139 | 140
+    )
+}
 
 /// The first four bytes of TCP and of UDP.
 #[repr(C)]
@@ -122,6 +191,10 @@ pub const VRRP_ADVERT: u8 = 1;
 #[derive(Clone, Copy, Debug)]
 pub struct Quad(pub [u8; 4]);
 
+// SAFETY: as a Quad.
+#[expect(unsafe_code, reason = "see the trait")]
+unsafe impl Header for [Quad; 4] {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +208,10 @@ mod tests {
         assert_eq!(UdpHdr::LEN, 8);
         assert_eq!(Icmpv4Hdr::LEN, 8);
         assert_eq!(size_of::<Ports>(), 4);
+        assert_eq!(Ipv6Hdr::LEN, 40);
+        assert_eq!(size_of::<Icmpv6>(), 8);
+        assert_eq!(size_of::<Nd>(), 24);
+        assert_eq!(size_of::<NdOption>(), 8);
     }
 
     fn with_frags(frags: [u8; 2]) -> Ipv4Hdr {

@@ -3,13 +3,14 @@
 mod listen;
 mod options;
 mod route;
+mod upstream;
 
 use std::{net::SocketAddr, path::Path};
 
 use hafw_config::{Document, Located, Place as FilePlace, Problems, Section};
 
 use crate::{
-    model::{Balance, Options, ProxyConfig, Server, Upstream, UpstreamServer},
+    model::{Options, ProxyConfig, Server},
     plan::{Place, Plan},
 };
 
@@ -82,7 +83,7 @@ impl ProxyConfig {
         });
         let config = Self {
             workers: value_or(workers, 0),
-            upstreams: upstreams.iter().filter_map(read_upstream).collect(),
+            upstreams: upstreams.iter().filter_map(upstream::read).collect(),
             servers: servers
                 .iter()
                 .map(|section| read_server(document, section))
@@ -97,57 +98,18 @@ impl ProxyConfig {
     }
 }
 
-fn read_upstream(section: &Section) -> Option<Upstream> {
-    let name = section.name("name");
-    let balance = section.choice(
-        "balance",
-        &[
-            ("round_robin", Balance::RoundRobin),
-            ("least_connections", Balance::LeastConnections),
-            ("source_hash", Balance::SourceHash),
-        ],
-    );
-    let servers = section.tables("server", "server");
-    let keepalive = section.number("keepalive", 0..=65_535);
-    section.need("server", section.has("server").then_some(()));
-    section.finish();
-    Some(Upstream {
-        name: name?.value,
-        balance: value_or(balance, Balance::default()),
-        servers: servers.iter().filter_map(read_upstream_server).collect(),
-        keepalive: value_or(keepalive, 64),
-    })
-}
-
-fn read_upstream_server(section: &Section) -> Option<UpstreamServer> {
-    let address = section.need("address", section.socket("address"));
-    let weight = section.number("weight", 1..=65_535);
-    let max_fails = section.number("max_fails", 0..=1_000_000);
-    let fail_timeout = section.duration("fail_timeout");
-    let backup = section.boolean("backup");
-    section.finish();
-    let default = UpstreamServer::new(address?.value);
-    Some(UpstreamServer {
-        weight: value_or(weight, default.weight),
-        max_fails: value_or(max_fails, default.max_fails),
-        fail_timeout: value_or(fail_timeout, default.fail_timeout),
-        backup: value_or(backup, default.backup),
-        ..default
-    })
-}
-
 fn read_server(document: &Document, section: &Section) -> Server {
     let hosts = values(section.strings("hosts"));
     let listen = section.need("listen", listen::read(document, section, &hosts));
     let default = section.boolean("default");
     let routes = section.tables("route", "route");
-    // On clear text by prior knowledge and by ALPN, once it exists.
-    section.not_yet("http2", &["false"]);
+    let http2 = section.boolean("http2");
     let (options, _) = options::read(section, &Options::default());
     let standard = Server::new(Vec::new(), hosts, Vec::new());
     let server = Server {
         listen: values(listen),
         default: value_or(default, false),
+        http2: value_or(http2, standard.http2),
         rewrites: route::read_rewrites(section),
         routes: routes
             .iter()

@@ -1,8 +1,6 @@
 //! What a worker counts, as plain numbers. Each worker owns its own set and nothing on the path of
 //! a request is shared; the sets are added up when somebody asks for the status.
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
 /// Counted since the proxy started, except where named otherwise.
@@ -73,7 +71,8 @@ pub struct UpstreamCounters {
 /// One server of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerCounters {
-    pub address: SocketAddr,
+    /// As it is configured, or what its name was resolved to.
+    pub address: String,
     pub backup: bool,
     /// Attempts made at this server.
     pub attempts: u64,
@@ -87,16 +86,17 @@ pub struct ServerCounters {
     pub active: u64,
     /// Idle connections kept now.
     pub idle: u64,
-    /// Workers that keep the server out for now because it failed too often.
+    /// Workers that keep the server out for now because it failed too often, or because probes
+    /// say that it is down.
     pub out: u64,
 }
 
 impl ServerCounters {
     /// A server of which nothing is known yet.
     #[must_use]
-    pub fn new(address: SocketAddr, backup: bool) -> Self {
+    pub fn new(address: impl Into<String>, backup: bool) -> Self {
         Self {
-            address,
+            address: address.into(),
             backup,
             attempts: 0,
             failures: 0,
@@ -162,9 +162,9 @@ mod tests {
 
     #[test]
     fn a_sum_takes_every_worker_and_skips_what_does_not_line_up() {
-        let address = "10.0.0.7:80".parse().unwrap();
-        let other = "10.0.0.8:80".parse().unwrap();
-        let of = |address, attempts| UpstreamCounters {
+        let address = "10.0.0.7:80";
+        let other = "10.0.0.8:80";
+        let of = |address: &str, attempts| UpstreamCounters {
             name: "web".to_owned(),
             servers: vec![ServerCounters {
                 attempts,

@@ -5,7 +5,7 @@
 //!
 //! Pure, without sockets and clocks: [`route`] (which cluster), [`upstream`] (whose turn),
 //! [`retry`] (whether again), [`http1`] (bytes to heads and back), [`plan`] (a compiled [`model`]).
-//! Only [`http1`] knows the protocol. Around them: `proxy` (workers, sessions, attempts),
+//! Only [`http1`] and [`http2`] know the protocols. Around them: `proxy` (workers, sessions, attempts),
 //! [`control`] (the socket that tells and orders), [`supervise`] (the half that `hafw run` calls).
 //!
 //! # What it does as nginx does
@@ -28,7 +28,7 @@
 //! * Request bodies up to 16 KiB are read before a server is asked, and can be sent again; larger
 //!   and chunked ones are passed on as they come.
 //!
-//! Not in this version: HTTP/2, Upgrade (removed, so that the server answers plainly), the
+//! Not in this version: Upgrade (removed, so that the server answers plainly), the
 //! PROXY protocol, access logs.
 #![forbid(unsafe_code)]
 
@@ -36,13 +36,16 @@ mod cli;
 pub mod config;
 pub mod control;
 pub mod counters;
+mod health;
 pub mod http1;
+pub mod http2;
 pub mod listeners;
 pub mod model;
 pub mod plan;
 pub mod privileges;
 pub mod process;
 pub(crate) mod proxy;
+mod resolve;
 pub mod retry;
 pub mod route;
 pub mod supervise;

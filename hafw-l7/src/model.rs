@@ -4,8 +4,9 @@
 
 mod options;
 mod route;
+mod upstream;
 
-use std::{collections::BTreeSet, fmt, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
 pub use options::{ErrorPage, NextUpstream, Options, RetryCondition, SetHeader, Timeouts};
 pub use route::{
@@ -13,6 +14,7 @@ pub use route::{
     Route, Test,
 };
 use serde::{Deserialize, Serialize};
+pub use upstream::{Address, Balance, Health, Queue, StickyCookie, Upstream, UpstreamServer};
 
 use crate::tls::model::ListenTls;
 
@@ -27,56 +29,6 @@ pub struct ProxyConfig {
     pub servers: Vec<Server>,
 }
 
-/// A cluster of servers that hold the same content (nginx's `upstream`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upstream {
-    pub name: String,
-    pub balance: Balance,
-    pub servers: Vec<UpstreamServer>,
-    /// Idle connections kept per worker, over all servers of the cluster; 0 keeps none.
-    pub keepalive: u32,
-}
-
-/// How the next server of a cluster is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Balance {
-    /// nginx's smooth weighted round robin.
-    #[default]
-    RoundRobin,
-    /// The fewest requests under way per weight, then round robin.
-    LeastConnections,
-    /// By the client's address, so that a client stays with its server while the set is stable.
-    SourceHash,
-}
-
-/// One server of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpstreamServer {
-    pub address: SocketAddr,
-    /// Share of the requests; at least 1.
-    pub weight: u16,
-    /// Failed attempts within `fail_timeout` that take the server out for `fail_timeout`; 0 = never.
-    pub max_fails: u32,
-    pub fail_timeout: Duration,
-    /// Only asked when every other server is out.
-    pub backup: bool,
-}
-
-impl UpstreamServer {
-    /// A server with nginx's defaults: weight 1, one failure in 10 s takes it out for 10 s.
-    #[must_use]
-    pub fn new(address: SocketAddr) -> Self {
-        Self {
-            address,
-            weight: 1,
-            max_fails: 1,
-            fail_timeout: Duration::from_secs(10),
-            backup: false,
-        }
-    }
-}
-
 /// A virtual server: names served on addresses, and where their requests go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
@@ -86,6 +38,8 @@ pub struct Server {
     pub hosts: Vec<String>,
     /// Also serves names that no server of the same address has.
     pub default: bool,
+    /// Clients may speak HTTP/2: with TLS by ALPN, in clear by prior knowledge.
+    pub http2: bool,
     pub options: Options,
     /// Rules that change the path before a route is looked for, in order.
     pub rewrites: Vec<Rewrite>,
@@ -100,6 +54,7 @@ impl Server {
             listen: listen.into_iter().map(Listen::plain).collect(),
             hosts,
             default: false,
+            http2: true,
             options: Options::default(),
             rewrites: Vec::new(),
             routes,

@@ -4,6 +4,7 @@
 mod action;
 mod options;
 mod routing;
+mod upstream;
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -11,6 +12,7 @@ pub use action::{ActionPlan, PathChangePlan, RespondPlan, RoutePlan};
 pub(crate) use options::append_line;
 pub use options::{HeaderChanges, HeaderPlan, Limits, OptionsPlan};
 pub use routing::{Resolved, Unrouted};
+pub use upstream::{StickyPlan, UpstreamPlan};
 
 use crate::{
     model::{Listen, ProxyConfig, Server},
@@ -22,6 +24,8 @@ use crate::{
 /// A compiled configuration.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// The clusters, in the order of the model.
+    pub upstreams: Vec<UpstreamPlan>,
     pub servers: Vec<ServerPlan>,
     /// By address; there are few.
     sites: Vec<(SocketAddr, Site)>,
@@ -46,6 +50,8 @@ pub struct ServerPlan {
     pub router: Router,
     pub rewrites: Rules,
     pub routes: Vec<RoutePlan>,
+    /// Whether clients may speak HTTP/2.
+    pub http2: bool,
     options: OptionsPlan,
 }
 
@@ -113,7 +119,18 @@ impl Plan {
     /// [`PlanError`] for the first thing that is wrong.
     pub fn new(config: &ProxyConfig) -> Result<Self, PlanError> {
         let clusters = clusters(config)?;
+        let upstreams = config
+            .upstreams
+            .iter()
+            .enumerate()
+            .map(|(index, upstream)| {
+                UpstreamPlan::new(upstream).map_err(|what| PlanError {
+                    place: Place::Upstream { upstream: index },
+                    what: format!("upstream \"{}\": {what}", upstream.name),
+                })
+            });
         let mut plan = Self {
+            upstreams: upstreams.collect::<Result<_, _>>()?,
             servers: Vec::with_capacity(config.servers.len()),
             sites: Vec::new(),
         };
@@ -155,7 +172,7 @@ impl Plan {
                 return error(Place::Server { server: index }, what);
             }
             if let Some(tls) = tls {
-                match ServerTls::new(tls, false) {
+                match ServerTls::new(tls, server.http2) {
                     Ok(tls) => drop(site.tls.insert(index, tls)),
                     Err(wrong) => {
                         return error(Place::Server { server: index }, wrong.to_string());
@@ -227,6 +244,7 @@ impl ServerPlan {
             router,
             rewrites: rewrites?,
             routes: routes.collect::<Result<_, _>>()?,
+            http2: server.http2,
             options: options?,
         })
     }
@@ -287,15 +305,14 @@ fn is_token(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Balance, PathCondition, Route, SetHeader, Upstream, UpstreamServer};
+    use crate::model::{PathCondition, Route, SetHeader, Upstream, UpstreamServer};
+
+    fn server_at(address: &str) -> UpstreamServer {
+        UpstreamServer::new(address.parse::<SocketAddr>().unwrap())
+    }
 
     fn upstream(name: &str) -> Upstream {
-        Upstream {
-            name: name.to_owned(),
-            balance: Balance::RoundRobin,
-            servers: vec![UpstreamServer::new("10.0.0.7:80".parse().unwrap())],
-            keepalive: 64,
-        }
+        Upstream::new(name, vec![server_at("10.0.0.7:80")])
     }
 
     fn server(listen: &str, host: &str) -> Server {
@@ -411,7 +428,7 @@ mod tests {
         let mut empty = upstream("a");
         empty.servers.clear();
         let mut crowd = upstream("a");
-        crowd.servers = vec![UpstreamServer::new("10.0.0.7:80".parse().unwrap()); MAX_SERVERS + 1];
+        crowd.servers = vec![server_at("10.0.0.7:80"); MAX_SERVERS + 1];
         let mut weightless = upstream("a");
         weightless.servers[0].weight = 0;
 

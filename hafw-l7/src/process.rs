@@ -5,22 +5,24 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
     io,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
 };
 
 use tokio::{sync::Notify, time::Instant};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     VERSION,
     control::{Status, WorkerStatus},
     counters::{self, Totals},
+    health::Probers,
     listeners::Listeners,
     model::ProxyConfig,
     plan::{Plan, PlanError},
-    proxy::worker::{Share, Worker},
+    proxy::worker::{HealthReports, Share, Worker},
+    resolve::{self, Names},
 };
 
 /// How long a worker may take to say how it is.
@@ -34,6 +36,8 @@ pub(crate) struct Process {
     started: Instant,
     workers: Vec<Worker>,
     state: RefCell<State>,
+    /// Told when the names of another configuration are to be resolved.
+    renamed: Notify,
     is_stopping: Cell<bool>,
     stopped: Notify,
 }
@@ -42,6 +46,10 @@ pub(crate) struct Process {
 struct State {
     config: Rc<ProxyConfig>,
     listeners: Rc<Listeners>,
+    /// What the names in the configuration are resolved to.
+    names: Names,
+    /// Of the configuration with these names.
+    _probers: Probers,
 }
 
 /// A configuration that cannot be put into force.
@@ -78,12 +86,17 @@ impl Process {
             state: RefCell::new(State {
                 config: Rc::default(),
                 listeners: Rc::default(),
+                names: Names::new(),
+                _probers: Probers::default(),
             }),
+            renamed: Notify::new(),
             is_stopping: Cell::new(false),
             stopped: Notify::new(),
         };
         process.configure(config, listeners).await?;
-        Ok(Rc::new(process))
+        let process = Rc::new(process);
+        tokio::task::spawn_local(resolve_again(Rc::downgrade(&process)));
+        Ok(process)
     }
 
     /// Puts another configuration into force. `listeners` are all the sockets to serve from now on.
@@ -112,23 +125,60 @@ impl Process {
         if let Some(address) = missing {
             return Err(ConfigureError::NoListener(address));
         }
-        let shares = share_out(&listeners, running)?;
-        let shared = Arc::new(config.clone());
-        for (index, (worker, share)) in self.workers.iter().zip(shares).enumerate() {
-            let done = worker.configure(Arc::clone(&shared), share).await;
-            done.ok_or(ConfigureError::WorkerGone(index))?;
-        }
+        let last = self.state.borrow().names.clone();
+        let names = resolve::look_up(&config, &last).await;
+        self.put_into_force(Rc::new(config), Rc::new(listeners), names)
+            .await?;
+        self.renamed.notify_one();
+        let config = Rc::clone(&self.state.borrow().config);
         info!(
             config = config.fingerprint(),
             workers = running,
             addresses = served.len(),
             "the configuration is in force"
         );
+        Ok(())
+    }
+
+    /// Hands a configuration that has been checked to the workers.
+    async fn put_into_force(
+        &self,
+        config: Rc<ProxyConfig>,
+        listeners: Rc<Listeners>,
+        names: Names,
+    ) -> Result<(), ConfigureError> {
+        let expanded = Arc::new(resolve::expand(&config, &names));
+        let shares = share_out(&listeners, self.workers.len())?;
+        for (index, (worker, share)) in self.workers.iter().zip(shares).enumerate() {
+            let done = worker.configure(Arc::clone(&expanded), share).await;
+            done.ok_or(ConfigureError::WorkerGone(index))?;
+        }
+        let probers = Probers::start(&expanded, &HealthReports::new(&self.workers));
         *self.state.borrow_mut() = State {
-            config: Rc::new(config),
-            listeners: Rc::new(listeners),
+            config,
+            listeners,
+            names,
+            _probers: probers,
         };
         Ok(())
+    }
+
+    /// Looks the names up again, and tells the workers if that has changed something.
+    async fn resolve(&self) {
+        let (config, listeners, last) = {
+            let state = self.state.borrow();
+            let (config, listeners) = (Rc::clone(&state.config), Rc::clone(&state.listeners));
+            (config, listeners, state.names.clone())
+        };
+        let names = resolve::look_up(&config, &last).await;
+        let is_current = Rc::ptr_eq(&config, &self.state.borrow().config);
+        if names == last || !is_current || self.is_stopping.get() {
+            return;
+        }
+        info!(?names, "the addresses of upstream servers have changed");
+        if let Err(error) = self.put_into_force(config, listeners, names).await {
+            error!(%error, "cannot put changed addresses into force");
+        }
     }
 
     /// The sockets that are served.
@@ -191,6 +241,23 @@ impl Process {
         self.stopped.notified().await;
         while !self.workers.iter().all(Worker::has_ended) {
             tokio::time::sleep(FINISH_POLL).await;
+        }
+    }
+}
+
+/// Looks names up again for as long as the process is there.
+async fn resolve_again(process: Weak<Process>) {
+    loop {
+        let Some(alive) = process.upgrade() else {
+            return;
+        };
+        let interval = resolve::interval(&alive.state.borrow().config);
+        let until = interval.map(|interval| Instant::now() + interval);
+        tokio::select! {
+            () = alive.renamed.notified() => {}
+            () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
+                alive.resolve().await;
+            }
         }
     }
 }

@@ -43,6 +43,11 @@ pub enum Revocation {
         /// For how long.
         grace: Duration,
     },
+    /// A router that has precedence was heard, and owns the addresses from now on.
+    Preempted {
+        /// For how long.
+        grace: Duration,
+    },
     /// The lease had run out and another router took over: as orderly, for neighbours that were
     /// not reached.
     Superseded {

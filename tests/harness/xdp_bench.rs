@@ -20,8 +20,10 @@ use hafw_ebpf::{
     fixtures::{
         World,
         frames::{arp, arp_packet, icmp4, tcp4, udp4},
+        frames_v6::{Discovery, tcp6},
         world::{
-            BROADCAST, CLIENT, IFINDEX, OUR_ADDRESS, OURS, PEER, VIP_BOTH, VIP_LOCAL, backend_mac,
+            BROADCAST, CLIENT, CLIENT_ADDRESS_V6, IFINDEX, OUR_ADDRESS, OUR_ADDRESS_V6, OURS, PEER,
+            VIP_BOTH, VIP_LOCAL, VIP_V6_BOTH, backend_mac,
         },
     },
     wire::ARP_REQUEST,
@@ -121,6 +123,9 @@ fn loads() -> Vec<Load> {
             arp_packet(ARP_REQUEST, (CLIENT, client.0), ([0; 6], vip)),
         )
     };
+    let client6 = (CLIENT_ADDRESS_V6, 1024);
+    let solicitation =
+        Discovery::solicitation((CLIENT, client6.0), VIP_V6_BOTH).frame(OURS, CLIENT);
     let ping = icmp4(client.0, VIP_LOCAL, 8, &[0; 56]).frame(OURS, CLIENT);
     let load = |name, frame, flows, counter| Load {
         name,
@@ -141,12 +146,24 @@ fn loads() -> Vec<Load> {
             1,
             Counter::PassIpv4,
         ),
+        load(
+            "not for us: the node's own, IPv6",
+            tcp6(client6, (OUR_ADDRESS_V6, 22), 0x10).frame(OURS, CLIENT),
+            1,
+            Counter::PassIpv6,
+        ),
         load("not for us: ARP", who_has(OUR_ADDRESS), 1, Counter::PassArp),
         load(
             "ARP request for a VIP, answered",
             who_has(VIP_BOTH),
             1,
             Counter::TxArpReply,
+        ),
+        load(
+            "solicitation for a VIP, answered",
+            solicitation,
+            1,
+            Counter::TxNdAdvert,
         ),
         load(
             "TCP to a service (dsr)",
@@ -173,6 +190,12 @@ fn loads() -> Vec<Load> {
             Counter::TxSteer,
         ),
         load(
+            "TCP to a service (dsr), IPv6",
+            tcp6(client6, (VIP_V6_BOTH, 80), 0x10).frame(OURS, CLIENT),
+            1,
+            Counter::TxSteer,
+        ),
+        load(
             "SYN to a service (dsr)",
             segment(VIP_BOTH, 80, 0x02),
             1 << 16,
@@ -194,8 +217,8 @@ fn loads() -> Vec<Load> {
     ]
     .into_iter()
     .map(|mut load| {
-        // The feeder restores 64 bytes.
-        load.frame.resize(load.frame.len().max(64), 0);
+        // The feeder restores 88 bytes.
+        load.frame.resize(load.frame.len().max(88), 0);
         load
     })
     .collect()
@@ -254,9 +277,9 @@ impl Feeder {
             .load(object)
             .unwrap_or_else(|error| panic!("cannot load the feeder: {error}"));
         let map = |ebpf: &mut Ebpf, name| ebpf.take_map(name).expect("the feeder has it");
-        let mut template: Array<_, [u8; 64]> =
+        let mut template: Array<_, [u8; 88]> =
             map(&mut ebpf, "TEMPLATE").try_into().expect("an array");
-        let bytes: [u8; 64] = load.frame[..64].try_into().expect("64 bytes");
+        let bytes: [u8; 88] = load.frame[..88].try_into().expect("88 bytes");
         template.set(0, bytes, 0).expect("one entry");
         let mut next: ProgramArray<_> = map(&mut ebpf, "NEXT").try_into().expect("a program array");
         let fd = program.fd().expect("it is loaded");

@@ -76,6 +76,55 @@ fn a_handover_and_its_end_are_not_noticed() {
 
 #[test]
 #[ignore = "requires root"]
+fn a_neighbour_that_missed_the_announcement_reaches_the_new_owner() {
+    let lab = Lab::new("stale").unwrap();
+    let _webs = Station::BACKENDS.map(|web| WebServer::start(&lab[web]).unwrap());
+    let mut nodes = Station::NODES.map(|station| node(&lab, station));
+    nodes[0]
+        .wait_for_router("oldboy", "active", PATIENCE)
+        .unwrap();
+    nodes[1]
+        .wait_for_router("oldboy", "backup", PATIENCE)
+        .unwrap();
+    let (client, vip) = (&lab[Station::Client], VIP_WWW.to_string());
+    let mac = Station::Lb01
+        .mac()
+        .map(|byte| format!("{byte:02x}"))
+        .join(":");
+    let stale = [
+        "neigh",
+        "replace",
+        &vip,
+        "lladdr",
+        &mac,
+        "dev",
+        "eth0",
+        "nud",
+        "permanent",
+    ];
+    client.output("ip", &stale).unwrap();
+
+    nodes[0].ask(&["handover", "oldboy"]).unwrap();
+    nodes[1]
+        .wait_for_router("oldboy", "active", PATIENCE)
+        .unwrap();
+
+    let url = format!("http://{VIP_WWW}/whoami");
+    for _ in 0..20 {
+        // A SYN that were dropped would be sent again after a second.
+        let args = ["-sSf", "-m", "0.9", "-H", "Host: www.oldboy.com", &url];
+        let page = client.output("curl", &args).unwrap();
+        assert!(page.contains("from=10.0.0.6"), "{page}");
+    }
+    let counters = nodes[0].status().unwrap().json["counters"].clone();
+    assert!(
+        counters["tx_to_owner"].as_u64().unwrap() >= 100,
+        "{counters}"
+    );
+}
+
+#[test]
+#[ignore = "requires root"]
 fn without_a_peer_a_handover_changes_nothing() {
     let lab = Lab::new("alone").unwrap();
     let mut alone = node(&lab, Station::Lb01);

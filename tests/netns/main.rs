@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 mod adverts;
+mod download;
 mod failover;
 mod groups;
 mod handoff;
@@ -10,6 +11,7 @@ mod handover;
 mod interop;
 mod lesson;
 mod nat;
+mod next_upstream;
 mod pair;
 mod refusals;
 mod spread;

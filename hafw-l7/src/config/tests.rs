@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{Action, PathChange, PathCondition, RewriteEnd};
+use crate::model::{Action, Balance, PathChange, PathCondition, RewriteEnd, UpstreamServer};
 
 const LESSON: &str = r#"
 [[upstream]]
@@ -73,7 +73,9 @@ fn the_lessons_file_is_read() {
     );
     assert_eq!(
         upload.servers,
-        [UpstreamServer::new("10.0.0.8:80".parse().unwrap())]
+        [UpstreamServer::new(
+            "10.0.0.8:80".parse::<SocketAddr>().unwrap()
+        )]
     );
     assert_eq!(
         (default.balance, default.keepalive),
@@ -168,7 +170,7 @@ fn mistakes_are_named_with_their_place() {
         (
             "\"10.0.0.8:80\"",
             "\"web\"",
-            "hafw.toml:4:23: upstream \"upload\": server: address",
+            "hafw.toml:4:23: upstream \"upload\": server: address = \"web\": expected an address",
         ),
         (
             "\"10.0.0.3:80\"",
@@ -184,6 +186,21 @@ fn mistakes_are_named_with_their_place() {
             "balance = \"least_connections\"",
             "balance = \"random\"",
             "hafw.toml:8:11:",
+        ),
+        (
+            "balance = \"least_connections\"",
+            "balance = \"hash\"",
+            "hafw.toml:6:1: upstream \"default\": balance = \"hash\" and hash",
+        ),
+        (
+            "keepalive = 16",
+            "health = { interval = \"1s\" }",
+            "hafw.toml:13:10: upstream \"default\": health: expected exactly one",
+        ),
+        (
+            "keepalive = 16",
+            "sticky = { cookie = \"a b\" }",
+            "hafw.toml:7:8: upstream \"default\": sticky: \"a b\"",
         ),
     ] {
         let problems = problems(from, to);
@@ -210,8 +227,8 @@ fn keys_that_are_unknown_or_not_carried_out_are_refused() {
         ),
         (
             "connect_timeout =",
-            "http2 = true\nconnect_timeout =",
-            "not in this version",
+            "http2 = 1\nconnect_timeout =",
+            "expected true or false",
         ),
         (
             "listen = [\"10.0.0.3:80\"",

@@ -16,6 +16,16 @@ struct Arrived {
     wire: Wire,
     ends: Ends,
     named: Option<usize>,
+    protocol: Protocol,
+}
+
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+    /// What the first bytes say.
+    Either,
 }
 
 /// Serves a connection that came in by the listening address `address`, to its end.
@@ -32,8 +42,14 @@ pub(crate) async fn serve(
     let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
     let timer = shared.timers.timer(waker);
     if let Some(arrived) = arrive(&shared, stream, client, address, &timer).await {
-        let Arrived { wire, ends, named } = arrived;
+        let Arrived {
+            wire,
+            ends,
+            named,
+            protocol,
+        } = arrived;
         let session = Session {
+            may_be_http2: protocol == Protocol::Either,
             shared: Rc::clone(&shared),
             stream: wire,
             client: client.ip(),
@@ -44,7 +60,10 @@ pub(crate) async fn serve(
             block: None,
             current: None,
         };
-        session.serve().await;
+        match protocol {
+            Protocol::Http2 => session.into_http2().serve().await,
+            Protocol::Http1 | Protocol::Either => session.serve().await,
+        }
     }
     shared.count(|totals| totals.active -= 1);
     if shared.totals.borrow().active == 0 {
@@ -66,21 +85,20 @@ async fn arrive(
     };
     let generation = shared.generation();
     let site = generation.plan.site(address)?;
+    let first = generation.plan.servers.get(site.first)?;
     if site.tls(None).is_none() {
         return Some(Arrived {
             wire: Wire::Tcp(stream),
             ends: Ends::new(client, local),
             named: None,
+            protocol: if first.http2 {
+                Protocol::Either
+            } else {
+                Protocol::Http1
+            },
         });
     }
-    let limit = generation
-        .plan
-        .servers
-        .get(site.first)?
-        .options(None)
-        .limits
-        .client_header;
-    timer.arm(limit);
+    timer.arm(first.options(None).limits.client_header);
     let handshake = async {
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let hello = start.client_hello();
@@ -101,9 +119,15 @@ async fn arrive(
     match done.await {
         Some(Ok((server, stream))) => {
             let facts = Facts::of(stream.get_ref().1);
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             Some(Arrived {
                 ends: Ends::new(client, local).secured(facts),
                 named: Some(server),
+                protocol: if is_http2 {
+                    Protocol::Http2
+                } else {
+                    Protocol::Http1
+                },
                 wire: Wire::tls(stream),
             })
         }

@@ -22,7 +22,7 @@ use super::{
     wire::{Sign, Wire},
 };
 use crate::{
-    model::RetryCondition,
+    model::{Address, RetryCondition},
     retry::{Millis, Repeatable},
 };
 
@@ -127,7 +127,7 @@ impl Session {
             let mut pending = Pending {
                 exchange,
                 deadline: self.timer.deadline(exchange.limits().send),
-                watch: upload.is_none(),
+                watch: true,
                 upload,
                 sent: 0,
                 is_deaf: false,
@@ -168,7 +168,11 @@ impl Session {
         let address = {
             let mut group = cluster.group.borrow_mut();
             group.count_connect(server);
-            group.address(server).ok_or(Failure::Broken)?
+            match group.address(server) {
+                Some(Address::Ip(address)) => *address,
+                // Not resolved.
+                Some(Address::Name { .. }) | None => return Err(Failure::Broken),
+            }
         };
         self.timer.arm(exchange.limits().connect);
         let mut connecting = pin!(TcpStream::connect(address));

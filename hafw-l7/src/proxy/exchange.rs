@@ -1,14 +1,19 @@
 //! One request and its answer: asks the cluster's servers in turn until one of them answers in a
 //! way that is passed on.
 
-use std::{future::poll_fn, task::Poll};
+use std::{
+    future::{Future as _, poll_fn},
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+};
 
 use tracing::debug;
 
 use super::{
     attempt::{Answer, Attempt},
     duplex::{Download, DownloadError, Ending, Upload},
-    generation::Turn,
+    generation::{Cluster, Turn},
     intake::Exchange,
     session::{End, Session},
     wire::Wire,
@@ -48,7 +53,12 @@ impl Session {
         let policy = exchange.options().policy;
         let mut turn = self.first_turn(&exchange, &policy);
         let mut status = 502;
-        while let Some(server) = turn.advance(self.client, self.shared.timers.now()) {
+        loop {
+            let server = match self.next_server(&exchange, &mut turn).await {
+                Ok(Some(server)) => server,
+                Ok(None) => break,
+                Err(ending) => return self.end(&exchange, ending).await,
+            };
             let tried = self.attempt(&exchange, &mut upload, &turn, server).await;
             let now = self.shared.timers.now();
             match tried {
@@ -76,6 +86,50 @@ impl Session {
             }
         }
         self.fail(&exchange, upload.as_ref(), status).await
+    }
+
+    /// The server whose turn it is; waits for one if all have as many requests as they may.
+    async fn next_server(
+        &mut self,
+        exchange: &Exchange,
+        turn: &mut Turn,
+    ) -> Result<Option<usize>, Ending> {
+        let next = turn.advance(&exchange.asker, self.shared.timers.now());
+        if next.is_some() || !turn.is_full(self.shared.timers.now()) {
+            return Ok(next);
+        }
+        let generation = Rc::clone(&exchange.generation);
+        let queue = generation.plan.upstreams.get(exchange.cluster);
+        let (length, timeout) = queue.map_or((0, 0), |upstream| upstream.queue);
+        let Some(cluster) = generation.clusters.get(exchange.cluster) else {
+            return Ok(None);
+        };
+        if cluster.waiting.get() >= length {
+            return Err(Ending::Answer(503));
+        }
+        let _waiter = Waiter::new(cluster);
+        self.timer.arm(timeout);
+        let mut watch = exchange.body.is_none();
+        loop {
+            let mut freed = pin!(cluster.freed.notified());
+            poll_fn(|context| {
+                if freed.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
+                if self.timer.has_expired() {
+                    return Poll::Ready(Err(Ending::Answer(503)));
+                }
+                if self.is_client_gone(context, &mut watch) {
+                    return Poll::Ready(Err(Ending::ClientGone));
+                }
+                Poll::Pending
+            })
+            .await?;
+            let next = turn.advance(&exchange.asker, self.shared.timers.now());
+            if next.is_some() || !turn.is_full(self.shared.timers.now()) {
+                return Ok(next);
+            }
+        }
     }
 
     fn first_turn(&self, exchange: &Exchange, policy: &Policy) -> Turn {
@@ -191,7 +245,7 @@ impl Session {
         mut upload: Option<&mut Upload>,
         mut server: Option<&mut Wire>,
     ) -> Result<(), DownloadError> {
-        let mut watch = upload.is_none();
+        let mut watch = true;
         download.wait_for_client(&self.timer);
         poll_fn(|context| {
             let (timer, buffers) = (&self.timer, &self.shared.buffers);
@@ -212,7 +266,8 @@ impl Session {
                 return moved;
             }
             self.timer.arm_at(deadline.min(download.deadline()));
-            if self.is_client_gone(context, &mut watch) {
+            let is_uploading = upload.as_deref().is_some_and(Upload::is_active);
+            if !is_uploading && self.is_client_gone(context, &mut watch) {
                 return Poll::Ready(Err(DownloadError::ClientGone));
             }
             Poll::Pending
@@ -224,6 +279,22 @@ impl Session {
         if let (Some(wire), Some(cluster)) = (wire, turn.cluster()) {
             cluster.keep(server, wire, self.shared.timers.now());
         }
+    }
+}
+
+/// A request that waits for a server.
+struct Waiter<'a>(&'a Cluster);
+
+impl<'a> Waiter<'a> {
+    fn new(cluster: &'a Cluster) -> Self {
+        cluster.waiting.set(cluster.waiting.get() + 1);
+        Self(cluster)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get().saturating_sub(1));
     }
 }
 

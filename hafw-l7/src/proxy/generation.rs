@@ -1,16 +1,20 @@
 //! One configuration in force in one worker. Requests hold the generation that they began with, so
 //! a new one can take over at any time.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
+use tokio::sync::Notify;
 use tracing::warn;
 
 use super::wire::Wire;
 use crate::{
-    model::ProxyConfig,
+    model::{Address, ProxyConfig},
     plan::{Plan, PlanError},
     retry::{Attempts, Millis},
-    upstream::{Group, IdlePool, Outcome, Tried},
+    upstream::{Asker, Group, IdlePool, Outcome, Tried},
 };
 
 /// How long an upstream connection stays idle before it is closed; nginx's default.
@@ -29,6 +33,10 @@ pub(crate) struct Cluster {
     name: String,
     pub(crate) group: RefCell<Group>,
     pub(crate) idle: RefCell<IdlePool<Wire>>,
+    /// Requests that wait until a server may get one more.
+    pub(crate) waiting: Cell<u32>,
+    /// Told when a server has one request less.
+    pub(crate) freed: Notify,
 }
 
 /// A request's way through the servers of its cluster: which it has asked, and which it is asking
@@ -57,6 +65,8 @@ impl Generation {
                 name: upstream.name.clone(),
                 group: RefCell::new(group),
                 idle: RefCell::new(idle),
+                waiting: Cell::new(0),
+                freed: Notify::new(),
             }
         });
         Ok(Self {
@@ -72,6 +82,15 @@ impl Generation {
             if !idle.is_empty() {
                 idle.sweep(now, |wire| !wire.is_quiet());
             }
+        }
+    }
+}
+
+impl Generation {
+    /// Takes in what probes say of a server.
+    pub(crate) fn set_health(&self, upstream: &str, address: &Address, is_up: bool, now: Millis) {
+        for cluster in self.clusters.iter().filter(|c| c.name == upstream) {
+            cluster.group.borrow_mut().set_health(address, is_up, now);
         }
     }
 }
@@ -109,13 +128,13 @@ impl Turn {
     }
 
     /// Moves to the next server. `None` if there is none left to ask.
-    pub(crate) fn advance(&mut self, client: std::net::IpAddr, now: Millis) -> Option<usize> {
+    pub(crate) fn advance(&mut self, asker: &Asker, now: Millis) -> Option<usize> {
         debug_assert!(self.current.is_none(), "the last server is released first");
         let cluster = self.generation.clusters.get(self.cluster)?;
         self.current = cluster
             .group
             .borrow_mut()
-            .choose(client, &mut self.tried, now);
+            .choose(asker, &mut self.tried, now);
         self.current
     }
 
@@ -123,6 +142,18 @@ impl Turn {
     pub(crate) fn has_another(&self, now: Millis) -> bool {
         self.cluster()
             .is_some_and(|cluster| cluster.group.borrow().has_another(&self.tried, now))
+    }
+
+    /// Whether [`Self::advance`] would find a server if fewer requests were under way.
+    pub(crate) fn is_full(&self, now: Millis) -> bool {
+        self.cluster()
+            .is_some_and(|cluster| cluster.group.borrow().is_full(&self.tried, now))
+    }
+
+    /// What stands for the server asked now in a cookie.
+    pub(crate) fn mark(&self) -> Option<u64> {
+        let cluster = self.cluster()?;
+        Some(cluster.group.borrow().mark(self.current?))
     }
 
     /// The server asked now has served or failed.
@@ -133,6 +164,9 @@ impl Turn {
         let Some(cluster) = self.cluster() else {
             return;
         };
+        if cluster.waiting.get() > 0 {
+            cluster.freed.notify_one();
+        }
         let mut group = cluster.group.borrow_mut();
         if group.release(server, outcome, now) {
             let address = group.address(server);

@@ -32,7 +32,8 @@ impl Ids {
         (u128::from(self.draw()) << 64 | u128::from(self.draw())).max(1)
     }
 
-    fn draw(&self) -> u64 {
+    /// A random number.
+    pub(crate) fn draw(&self) -> u64 {
         let (mut a, b) = self.state.get();
         a ^= a << 23;
         a ^= a >> 17;

@@ -6,7 +6,9 @@ use tracing::debug;
 
 use super::{
     buffers::{Block, Text},
+    duplex::poll_fill,
     generation::Generation,
+    http2::PREFACE,
     own::{Current, Own},
     pages,
     session::{End, Session, Silence},
@@ -16,10 +18,11 @@ use crate::{
         self, Body, MAX_HEAD, forward,
         request::{self, RequestBody, RequestHead},
     },
-    plan::{ActionPlan, Limits, OptionsPlan, Resolved, Unrouted},
+    plan::{ActionPlan, Limits, OptionsPlan, Resolved, StickyPlan, Unrouted, UpstreamPlan},
     retry::Millis,
-    route::{Fields as _, path},
+    route::{Fields as _, cookie, path},
     template::{Scope, Values},
+    upstream::{Asker, hash_of},
     values::RequestValues,
 };
 
@@ -39,6 +42,8 @@ pub(crate) struct Exchange {
     route: Option<usize>,
     /// Index of the cluster.
     pub(super) cluster: usize,
+    /// What its server is chosen by.
+    pub(super) asker: Asker,
     /// What is answered without asking a server.
     pub(super) own: Option<Own>,
     /// What the upstream server is sent: the head, and a small body in full.
@@ -100,6 +105,9 @@ impl Session {
             self.block = Some(self.read_idle().await?);
         }
         self.timer.arm(limits.client_header);
+        if is_first && self.speaks_http2().await {
+            return Err(End::Http2);
+        }
         loop {
             if let Some(block) = self.block.take() {
                 match self.begin_with(&mut partial, block) {
@@ -124,6 +132,35 @@ impl Session {
                 Err(Silence::Closed) => return Err(End::Close),
             }
         }
+    }
+
+    /// Whether the connection begins with HTTP/2's preface, where that may be spoken.
+    async fn speaks_http2(&mut self) -> bool {
+        if !self.may_be_http2 {
+            return false;
+        }
+        while let Some(block) = &mut self.block
+            && PREFACE.starts_with(block.bytes())
+            && block.bytes().len() < PREFACE.len()
+        {
+            // Whatever else comes of it is for the first request.
+            let Ok(more) = poll_fn(|context| {
+                let filled = poll_fill(context, &mut self.stream, block);
+                match filled {
+                    Poll::Pending if self.timer.has_expired() => Poll::Ready(Ok(0)),
+                    Poll::Ready(_) | Poll::Pending => filled,
+                }
+            })
+            .await
+            else {
+                return false;
+            };
+            if more == 0 {
+                return false;
+            }
+        }
+        let block = self.block.as_ref();
+        block.is_some_and(|block| block.bytes().starts_with(PREFACE))
     }
 
     /// Waits for the first bytes of a request.
@@ -257,6 +294,12 @@ impl Session {
             server,
             route: current.route,
             cluster: usize::MAX,
+            asker: Asker {
+                client: self.client,
+                key: 0,
+                draw: self.shared.ids.draw(),
+                stick_to: None,
+            },
             own: None,
             message: self.shared.buffers.text(),
             missing,
@@ -297,6 +340,9 @@ impl Session {
                 let message = &mut exchange.message;
                 forward::request(head, target, options, scope, &values, message);
                 exchange.cluster = cluster;
+                if let Some(upstream) = generation.plan.upstreams.get(cluster) {
+                    self.complete_asker(&mut exchange.asker, upstream, head, scope, &values);
+                }
             } else {
                 exchange.own = self.own_answer(options, &route.action, scope, &values);
             }
@@ -304,6 +350,27 @@ impl Session {
         });
         self.set_answer_lines(lines);
         Ok(exchange)
+    }
+
+    fn complete_asker(
+        &self,
+        asker: &mut Asker,
+        upstream: &UpstreamPlan,
+        head: &RequestHead<'_, '_>,
+        scope: &Scope<'_>,
+        values: &impl Values,
+    ) {
+        if let Some(hash) = &upstream.hash {
+            let mut text = self.shared.buffers.text();
+            hash.render(scope, values, &mut text);
+            asker.key = hash_of(text.as_slice());
+        }
+        if let Some(sticky) = &upstream.sticky {
+            head.any(b"cookie", |line| {
+                asker.stick_to = cookie(line, &sticky.name).and_then(StickyPlan::mark);
+                asker.stick_to.is_some()
+            });
+        }
     }
 
     /// Makes the header lines that the answer gets, while the request is known.

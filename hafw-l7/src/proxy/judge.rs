@@ -3,7 +3,9 @@
 
 use tracing::debug;
 
-use super::{attempt::Pending, buffers::Text, generation::Turn, own, session::Session};
+use super::{
+    attempt::Pending, buffers::Text, generation::Turn, intake::Exchange, own, session::Session,
+};
 use crate::{
     counters::class,
     http1::{
@@ -12,6 +14,7 @@ use crate::{
         response::{self, ResponseHead},
     },
     model::RetryCondition,
+    plan::append_line,
     retry::Repeatable,
 };
 
@@ -64,6 +67,11 @@ impl Session {
         let mut end = self.final_head(&head, pending);
         end.retry = self.retry_condition(&head, pending, turn);
         if end.retry.is_none() {
+            let cookie = self.sticky_cookie(exchange, turn);
+            let lines = match &cookie {
+                Some(lines) => lines,
+                None => own::lines(self.current.as_ref()),
+            };
             self.shared.with_date(|date| {
                 let options = AnswerOptions {
                     close: end.close,
@@ -71,12 +79,25 @@ impl Session {
                     unchunked: end.unchunked,
                     date,
                     removed: &exchange.options().response_headers.set,
-                    lines: own::lines(self.current.as_ref()),
+                    lines,
                 };
                 forward::answer(&head, options, &mut end.head);
             });
         }
         Start::Final(end)
+    }
+
+    /// All lines that the answer gets, if there is one that brings the client back to the server.
+    fn sticky_cookie(&self, exchange: &Exchange, turn: &Turn) -> Option<Text> {
+        let upstream = exchange.generation.plan.upstreams.get(exchange.cluster)?;
+        let sticky = upstream.sticky.as_ref()?;
+        let mark = turn
+            .mark()
+            .filter(|mark| exchange.asker.stick_to != Some(*mark))?;
+        let mut lines = self.shared.buffers.text();
+        lines.extend_from_slice(own::lines(self.current.as_ref()));
+        append_line(&mut lines, b"Set-Cookie", |out| sticky.append(mark, out));
+        Some(lines)
     }
 
     fn final_head(&self, head: &ResponseHead<'_, '_>, pending: &Pending<'_>) -> Final {

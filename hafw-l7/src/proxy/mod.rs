@@ -14,6 +14,7 @@ mod buffers;
 mod duplex;
 mod exchange;
 mod generation;
+mod http2;
 mod ids;
 mod intake;
 mod judge;

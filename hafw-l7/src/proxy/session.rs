@@ -11,7 +11,9 @@ use std::{
 
 use tokio::io::AsyncWrite as _;
 
-use super::{Shared, buffers::Block, duplex::poll_fill, own::Current, timers::Timer, wire::Wire};
+use super::{
+    Shared, buffers::Block, duplex::poll_fill, http2, own::Current, timers::Timer, wire::Wire,
+};
 use crate::{plan::Limits, retry::Millis, values::Ends};
 
 /// How long a client may take to read the last answer and close.
@@ -29,6 +31,8 @@ pub(crate) struct Session {
     pub(super) address: SocketAddr,
     /// The server that the client named when TLS was set up.
     pub(super) named: Option<usize>,
+    /// Whether the client may speak HTTP/2 without having said so before.
+    pub(super) may_be_http2: bool,
     pub(super) ends: Ends,
     pub(super) timer: Timer,
     /// Bytes that were read and not used yet.
@@ -47,15 +51,19 @@ pub(crate) enum End {
     Linger,
     /// The client must see that the answer is cut short.
     Reset,
+    /// It does not end: the client speaks HTTP/2.
+    Http2,
 }
 
 impl Session {
     /// Serves the connection to its end.
     pub(super) async fn serve(mut self) {
         match self.serve_requests().await {
+            End::Http2 => self.into_http2().serve().await,
             End::Close if self.stream.needs_shutdown() => self.shut().await,
             End::Close => {}
-            End::Linger => self.linger().await,
+            End::Linger if self.stream.needs_linger() => self.linger().await,
+            End::Linger => self.shut().await,
             End::Reset => self.stream.reset_on_drop(),
         }
     }
@@ -71,6 +79,19 @@ impl Session {
                 return end;
             }
             is_first = false;
+        }
+    }
+
+    pub(super) fn into_http2(self) -> http2::Connection {
+        http2::Connection {
+            shared: self.shared,
+            wire: self.stream,
+            block: self.block,
+            client: self.client,
+            address: self.address,
+            named: self.named,
+            ends: self.ends,
+            timer: self.timer,
         }
     }
 

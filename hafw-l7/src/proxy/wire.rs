@@ -13,11 +13,15 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
+use super::http2::Downstream;
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) enum Wire {
     Tcp(TcpStream),
     Tls(Box<Secured>),
+    /// One request of an HTTP/2 connection.
+    Downstream(Box<Downstream>),
 }
 
 /// A TLS connection, with bytes that were read to see whether the other end is still there.
@@ -58,6 +62,7 @@ impl Wire {
                 }
             }
             Self::Tls(secured) => secured.poll_sign(context),
+            Self::Downstream(stream) => stream.poll_sign(context),
         }
     }
 
@@ -75,6 +80,7 @@ impl Wire {
             },
             // Session tickets may come at any time; they are no bytes of the connection.
             Self::Tls(secured) => secured.poll_sign(&mut context) == Sign::Quiet,
+            Self::Downstream(_) => false,
         }
     }
 
@@ -83,6 +89,7 @@ impl Wire {
         let stream = match self {
             Self::Tcp(stream) => stream,
             Self::Tls(secured) => secured.stream.get_ref().0,
+            Self::Downstream(stream) => return stream.reset(),
         };
         // If this fails, the other end sees an end of data.
         let _ = stream.set_zero_linger();
@@ -92,8 +99,13 @@ impl Wire {
     pub(crate) fn needs_shutdown(&self) -> bool {
         match self {
             Self::Tcp(_) => false,
-            Self::Tls(_) => true,
+            Self::Tls(_) | Self::Downstream(_) => true,
         }
+    }
+
+    /// Whether an answer may be lost if the connection is dropped while the client still sends.
+    pub(crate) fn needs_linger(&self) -> bool {
+        !matches!(self, Self::Downstream(_))
     }
 }
 
@@ -145,6 +157,7 @@ impl AsyncRead for Wire {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, room),
             Self::Tls(secured) => secured.poll_read(context, room),
+            Self::Downstream(stream) => stream.poll_read(context, room),
         }
     }
 }
@@ -158,6 +171,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_write(context, bytes),
+            Self::Downstream(stream) => stream.poll_write(context, bytes),
         }
     }
 
@@ -165,6 +179,8 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_flush(context),
+            // The connection's own task sends.
+            Self::Downstream(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -174,6 +190,10 @@ impl AsyncWrite for Wire {
             Self::Tls(secured) => {
                 ready!(Pin::new(&mut secured.stream).poll_flush(context))?;
                 Pin::new(&mut secured.stream).poll_shutdown(context)
+            }
+            Self::Downstream(stream) => {
+                stream.finish();
+                Poll::Ready(Ok(()))
             }
         }
     }

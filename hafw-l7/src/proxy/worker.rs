@@ -13,7 +13,7 @@ use super::{Shared, acceptor::Acceptor, generation::Generation};
 use crate::{
     counters::{Totals, UpstreamCounters},
     listeners::ListenerKey,
-    model::ProxyConfig,
+    model::{Address, ProxyConfig},
 };
 
 /// How long requests under way may take after a stop.
@@ -41,8 +41,39 @@ pub(crate) type Share = BTreeMap<ListenerKey, TcpListener>;
 #[derive(Debug)]
 enum Command {
     Configure(Arc<ProxyConfig>, Share, oneshot::Sender<()>),
+    Health {
+        upstream: String,
+        address: Address,
+        is_up: bool,
+    },
     Snapshot(oneshot::Sender<Snapshot>),
     Stop(oneshot::Sender<()>),
+}
+
+/// Tells workers what probes have found.
+#[derive(Clone, Debug)]
+pub(crate) struct HealthReports(Vec<mpsc::UnboundedSender<Command>>);
+
+impl HealthReports {
+    pub(crate) fn new(workers: &[Worker]) -> Self {
+        Self(
+            workers
+                .iter()
+                .map(|worker| worker.commands.clone())
+                .collect(),
+        )
+    }
+
+    pub(crate) fn tell(&self, upstream: &str, address: &Address, is_up: bool) {
+        for worker in &self.0 {
+            // One that has ended needs no news.
+            let _ = worker.send(Command::Health {
+                upstream: upstream.to_owned(),
+                address: address.clone(),
+                is_up,
+            });
+        }
+    }
 }
 
 impl Worker {
@@ -113,6 +144,15 @@ async fn run(mut commands: mpsc::UnboundedReceiver<Command>) {
             Some(Command::Configure(config, share, done)) => {
                 configure(&shared, &config, share, &mut acceptors);
                 let _ = done.send(());
+            }
+            Some(Command::Health {
+                upstream,
+                address,
+                is_up,
+            }) => {
+                let now = shared.timers.now();
+                let generation = shared.generation();
+                generation.set_health(&upstream, &address, is_up, now);
             }
             Some(Command::Snapshot(reply)) => {
                 let _ = reply.send(snapshot(&shared));

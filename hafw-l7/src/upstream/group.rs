@@ -1,14 +1,13 @@
-//! Whose turn it is among the servers of a cluster, with nginx's rules: smooth weighted round
-//! robin, `max_fails` within `fail_timeout`, backup servers when all others are out.
+//! Whose turn it is among the servers of a cluster, with nginx's rules: `max_fails` within
+//! `fail_timeout`, backup servers when all others are out; and with what probes tell, slow starts
+//! and bounded numbers of requests.
 
-use std::{
-    hash::{Hash as _, Hasher as _},
-    net::{IpAddr, SocketAddr},
-};
+use std::net::IpAddr;
 
+use super::balance::{self, hash_of};
 use crate::{
     counters::{ServerCounters, UpstreamCounters},
-    model::{Balance, Upstream, UpstreamServer},
+    model::{Address, Balance, Upstream, UpstreamServer},
     retry::{Millis, millis},
 };
 
@@ -18,6 +17,18 @@ pub const MAX_SERVERS: usize = 256;
 /// The servers that one request has asked already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tried([u64; MAX_SERVERS / 64]);
+
+/// What a request brings to the choice of its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub client: IpAddr,
+    /// A hash of what [`Balance::Hash`] looks at.
+    pub key: u64,
+    /// A random number.
+    pub draw: u64,
+    /// The server that a cookie names, by [`Group::mark`].
+    pub stick_to: Option<u64>,
+}
 
 /// How an attempt at a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +48,18 @@ pub struct Group {
 }
 
 #[derive(Clone, Debug)]
-struct Server {
-    weight: i64,
+pub(super) struct Server {
+    address: Address,
+    pub(super) weight: i64,
     /// Falls with failures and recovers by one with each choice.
-    effective_weight: i64,
-    current_weight: i64,
+    pub(super) effective_weight: i64,
+    pub(super) current_weight: i64,
+    max_connections: u64,
+    slow_start: Millis,
+    /// When it came back; `None` = it was never away.
+    back_since: Option<Millis>,
+    /// Probes say that it is down.
+    is_down: bool,
     max_fails: u32,
     fail_timeout: Millis,
     fails: u32,
@@ -49,8 +67,8 @@ struct Server {
     accessed: Millis,
     /// When the server was last failed or, once it was out, last given a chance.
     checked: Millis,
-    hash: u64,
-    counters: ServerCounters,
+    pub(super) hash: u64,
+    pub(super) counters: ServerCounters,
 }
 
 impl Group {
@@ -77,16 +95,24 @@ impl Group {
 
     /// Where a server is.
     #[must_use]
-    pub fn address(&self, server: usize) -> Option<SocketAddr> {
-        self.servers.get(server).map(|s| s.counters.address)
+    pub fn address(&self, server: usize) -> Option<&Address> {
+        self.servers.get(server).map(|server| &server.address)
     }
 
-    /// Chooses the server of the next attempt for a client and marks it as tried. `None` if every
-    /// server was tried or is out. Each choice must be followed by one [`Self::release`].
-    pub fn choose(&mut self, client: IpAddr, tried: &mut Tried, now: Millis) -> Option<usize> {
+    /// What stands for a server in a cookie: the same on every node and in every worker.
+    #[must_use]
+    pub fn mark(&self, server: usize) -> u64 {
+        self.servers.get(server).map_or(0, |server| server.hash)
+    }
+
+    /// Chooses the server of the next attempt and marks it as tried. `None` if every server was
+    /// tried, is out or has as many requests as it may. Each choice must be followed by one
+    /// [`Self::release`].
+    pub fn choose(&mut self, asker: &Asker, tried: &mut Tried, now: Millis) -> Option<usize> {
         let chosen = self
-            .choose_among(false, client, tried, now)
-            .or_else(|| self.choose_among(true, client, tried, now))?;
+            .choose_marked(asker, tried, now)
+            .or_else(|| self.choose_among(false, asker, tried, now))
+            .or_else(|| self.choose_among(true, asker, tried, now))?;
         tried.insert(chosen);
         let server = self.servers.get_mut(chosen)?;
         if now.saturating_sub(server.checked) > server.fail_timeout {
@@ -100,9 +126,34 @@ impl Group {
     /// Whether [`Self::choose`] would find a server.
     #[must_use]
     pub fn has_another(&self, tried: &Tried, now: Millis) -> bool {
+        let single = self.is_single();
         self.servers.iter().enumerate().any(|(index, server)| {
-            !tried.contains(index) && (self.is_single() || !server.is_out(now))
+            !tried.contains(index) && server.is_in(single, now) && !server.is_full()
         })
+    }
+
+    /// Whether [`Self::choose`] would find a server if fewer requests were under way.
+    #[must_use]
+    pub fn is_full(&self, tried: &Tried, now: Millis) -> bool {
+        let single = self.is_single();
+        self.servers.iter().enumerate().any(|(index, server)| {
+            !tried.contains(index) && server.is_in(single, now) && server.is_full()
+        })
+    }
+
+    /// Takes in what probes say of the servers with an address. Returns true if that changes
+    /// something.
+    pub fn set_health(&mut self, address: &Address, is_up: bool, now: Millis) -> bool {
+        let mut has_changed = false;
+        for server in self.servers.iter_mut().filter(|s| s.address == *address) {
+            has_changed |= server.is_down == is_up;
+            if server.is_down && is_up {
+                server.fails = 0;
+                server.back_since = Some(now);
+            }
+            server.is_down = !is_up;
+        }
+        has_changed
     }
 
     /// An attempt has ended. Returns true if that failure took the server out.
@@ -116,6 +167,9 @@ impl Group {
             Outcome::Served => {
                 // A server that was given a chance after its time out, and served, is back.
                 if server.accessed < server.checked {
+                    if server.max_fails > 0 && server.fails >= server.max_fails {
+                        server.back_since = Some(now);
+                    }
                     server.fails = 0;
                 }
                 false
@@ -152,7 +206,7 @@ impl Group {
             servers: servers
                 .map(|(index, server)| ServerCounters {
                     idle: idle(index) as u64,
-                    out: u64::from(!self.is_single() && server.is_out(now)),
+                    out: u64::from(!server.is_in(self.is_single(), now)),
                     ..server.counters.clone()
                 })
                 .collect(),
@@ -163,9 +217,10 @@ impl Group {
     /// that both have.
     pub fn inherit(&mut self, old: &Self) {
         for server in &mut self.servers {
-            let address = server.counters.address;
-            let before = old.servers.iter().find(|s| s.counters.address == address);
-            if let Some(before) = before {
+            let mut before = old.servers.iter();
+            if let Some(before) = before.find(|before| before.address == server.address) {
+                server.is_down = before.is_down;
+                server.back_since = before.back_since;
                 server.fails = before.fails;
                 server.accessed = before.accessed;
                 server.checked = before.checked;
@@ -184,12 +239,43 @@ impl Group {
         self.servers.len() == 1
     }
 
+    /// The server that a cookie names, if it can be asked.
+    fn choose_marked(&self, asker: &Asker, tried: &Tried, now: Millis) -> Option<usize> {
+        let mark = asker.stick_to?;
+        let single = self.is_single();
+        self.servers.iter().enumerate().position(|(index, server)| {
+            server.hash == mark
+                && !tried.contains(index)
+                && server.is_in(single, now)
+                && !server.is_full()
+        })
+    }
+
     fn choose_among(
         &mut self,
         backup: bool,
-        client: IpAddr,
+        asker: &Asker,
         tried: &Tried,
         now: Millis,
+    ) -> Option<usize> {
+        let starts = |server: &Server| server.slow_start > 0 && server.back_since.is_some();
+        if self.servers.iter().any(starts) {
+            let ready = |server: &Server| !server.is_held_back(asker.draw, now);
+            let chosen = self.choose_where(backup, asker, tried, now, ready);
+            if chosen.is_some() {
+                return chosen;
+            }
+        }
+        self.choose_where(backup, asker, tried, now, |_| true)
+    }
+
+    fn choose_where(
+        &mut self,
+        backup: bool,
+        asker: &Asker,
+        tried: &Tried,
+        now: Millis,
+        is_ready: impl Fn(&Server) -> bool,
     ) -> Option<usize> {
         let single = self.is_single();
         let usable = self
@@ -199,21 +285,33 @@ impl Group {
             .filter(|(index, server)| {
                 server.counters.backup == backup
                     && !tried.contains(*index)
-                    && (single || !server.is_out(now))
+                    && server.is_in(single, now)
+                    && !server.is_full()
+                    && is_ready(server)
             });
         match self.balance {
-            Balance::RoundRobin => round_robin(usable),
-            Balance::LeastConnections => least_connections(usable.collect()),
-            Balance::SourceHash => source_hash(usable, client),
+            Balance::RoundRobin => balance::round_robin(usable),
+            Balance::LeastConnections => balance::least_connections(usable.collect()),
+            Balance::SourceHash => balance::by_hash(usable, hash_of(&asker.client)),
+            Balance::Hash => balance::by_hash(usable, asker.key),
+            Balance::RandomTwo => balance::random_two(&usable.collect::<Vec<_>>(), asker.draw),
         }
     }
 }
 
 impl Server {
     fn new(server: &UpstreamServer) -> Self {
-        let mut hasher = Fnv::default();
-        server.address.hash(&mut hasher);
+        // As a cookie carries it, it must not tell more than which server it is.
+        let hash = match &server.address {
+            Address::Ip(address) => hash_of(address),
+            Address::Name { host, port } => hash_of(&(host, port)),
+        };
         Self {
+            address: server.address.clone(),
+            max_connections: u64::from(server.max_connections),
+            slow_start: millis(server.slow_start),
+            back_since: None,
+            is_down: false,
             weight: i64::from(server.weight),
             effective_weight: i64::from(server.weight),
             current_weight: 0,
@@ -222,9 +320,29 @@ impl Server {
             fails: 0,
             accessed: 0,
             checked: 0,
-            hash: hasher.finish(),
-            counters: ServerCounters::new(server.address, server.backup),
+            hash,
+            counters: ServerCounters::new(server.address.to_string(), server.backup),
         }
+    }
+
+    /// Whether it may be asked, but for its load. `single`: there is nothing to ask instead, so
+    /// failed requests do not take it out.
+    fn is_in(&self, single: bool, now: Millis) -> bool {
+        !self.is_down && (single || !self.is_out(now))
+    }
+
+    fn is_full(&self) -> bool {
+        self.max_connections > 0 && self.counters.active >= self.max_connections
+    }
+
+    /// Whether a request with this random number passes by the server because it has come back
+    /// not long ago.
+    fn is_held_back(&self, draw: u64, now: Millis) -> bool {
+        let Some(since) = self.back_since.filter(|_| self.slow_start > 0) else {
+            return false;
+        };
+        let passed = now.saturating_sub(since).max(1);
+        passed < self.slow_start && draw % self.slow_start >= passed
     }
 
     fn is_out(&self, now: Millis) -> bool {
@@ -245,89 +363,6 @@ impl Server {
         self.effective_weight = self.effective_weight.max(0);
         self.fails == self.max_fails
     }
-}
-
-/// nginx's smooth weighted round robin: each server's current weight grows by its effective
-/// weight, the largest is chosen and pays the total.
-fn round_robin<'a>(usable: impl Iterator<Item = (usize, &'a mut Server)>) -> Option<usize> {
-    let mut total = 0;
-    let mut best: Option<(usize, &mut Server)> = None;
-    for (index, server) in usable {
-        server.current_weight += server.effective_weight;
-        total += server.effective_weight;
-        if server.effective_weight < server.weight {
-            server.effective_weight += 1;
-        }
-        if best
-            .as_ref()
-            .is_none_or(|(_, best)| server.current_weight > best.current_weight)
-        {
-            best = Some((index, server));
-        }
-    }
-    let (index, server) = best?;
-    server.current_weight -= total;
-    Some(index)
-}
-
-fn least_connections(usable: Vec<(usize, &mut Server)>) -> Option<usize> {
-    let load = |server: &Server| {
-        // Compared as fractions active / weight, in a common scale that keeps them apart.
-        (server.counters.active << 16) / u64::try_from(server.weight.max(1)).unwrap_or(1)
-    };
-    let least = usable.iter().map(|(_, server)| load(server)).min()?;
-    round_robin(
-        usable
-            .into_iter()
-            .filter(|(_, server)| load(server) == least),
-    )
-}
-
-/// Weighted rendezvous hashing: every client ranks the servers in an order of its own, and a server
-/// that goes out moves only its own clients.
-fn source_hash<'a>(
-    usable: impl Iterator<Item = (usize, &'a mut Server)>,
-    client: IpAddr,
-) -> Option<usize> {
-    let score = |server: &Server| {
-        let mut hasher = Fnv(server.hash);
-        client.hash(&mut hasher);
-        // The upper bits as a number in (0, 1).
-        let unit = ((mix(hasher.finish()) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-        server.weight as f64 / -unit.ln()
-    };
-    usable
-        .map(|(index, server)| (score(server), index))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, index)| index)
-}
-
-/// FNV-1a: small, and the same in every worker and on every node.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl std::hash::Hasher for Fnv {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-}
-
-/// Spreads every bit over the word (MurmurHash3's finaliser), which FNV's last bytes do not.
-fn mix(mut hash: u64) -> u64 {
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    hash ^ (hash >> 33)
 }
 
 impl Tried {

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod harness;
+mod http2;
 mod limits;
 mod process;
 mod reference;
@@ -12,3 +13,4 @@ mod routing;
 mod strict;
 mod supervise;
 mod tls;
+mod upstreams;

@@ -7,9 +7,7 @@ use std::{
 
 use hafw_l7::{
     control::client::Control,
-    model::{
-        Balance, PathCondition, ProxyConfig, Route, Server, Upstream as Cluster, UpstreamServer,
-    },
+    model::{PathCondition, ProxyConfig, Route, Server, Upstream as Cluster, UpstreamServer},
     supervise::{SuperviseError, Supervisor},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -36,12 +34,7 @@ impl Node {
         server.default = true;
         ProxyConfig {
             workers,
-            upstreams: vec![Cluster {
-                name: "web".to_owned(),
-                balance: Balance::RoundRobin,
-                servers: vec![UpstreamServer::new(web.address)],
-                keepalive: 8,
-            }],
+            upstreams: vec![Cluster::new("web", vec![UpstreamServer::new(web.address)])],
             servers: vec![server],
         }
     }

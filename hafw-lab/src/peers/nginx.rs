@@ -1,6 +1,6 @@
 //! nginx: the lesson's web servers with their pages, and the lesson's load balancer.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use nix::sys::signal::Signal;
 
@@ -24,10 +24,18 @@ impl WebServer {
     /// # Errors
     /// It does not start.
     pub fn start(host: &Host) -> Result<Self, LabError> {
+        Self::start_with(host, "")
+    }
+
+    /// As [`WebServer::start`], with more of nginx's directives for the server, such as a `location`.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_with(host: &Host, more: &str) -> Result<Self, LabError> {
         for (path, text) in pages(host.station()) {
             host.write(&format!("html/{path}"), &text)?;
         }
-        let daemon = daemon(host, &web_server(host))?;
+        let daemon = daemon(host, &web_server(host, more))?;
         let mut server = Self {
             daemon,
             host: host.clone(),
@@ -49,6 +57,19 @@ impl WebServer {
         });
         self.daemon.expect_running()?;
         ready.map(drop)
+    }
+
+    /// How many requests it has logged whose line has all of these words, such as a path and a
+    /// status.
+    ///
+    /// # Errors
+    /// There is no log.
+    pub fn logged(&self, words: &[&str]) -> Result<usize, LabError> {
+        let path = self.host.files().join("access.log");
+        let text =
+            fs::read_to_string(&path).map_err(LabError::io(format!("read {}", path.display())))?;
+        let has_all = |line: &&str| words.iter().all(|word| line.split(' ').any(|w| w == *word));
+        Ok(text.lines().filter(has_all).count())
     }
 
     /// The web server dies, with its workers.
@@ -154,7 +175,7 @@ http {{
     ))
 }
 
-fn web_server(host: &Host) -> String {
+fn web_server(host: &Host, more: &str) -> String {
     let (name, files) = (host.station(), host.files().display());
     format!(
         r#"    default_type text/plain;
@@ -167,6 +188,7 @@ fn web_server(host: &Host) -> String {
         location = /whoami {{
             return 200 "{name} host=$host xff=$http_x_forwarded_for from=$remote_addr\n";
         }}
+        {more}
     }}
 "#
     )

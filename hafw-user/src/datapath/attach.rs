@@ -1,6 +1,11 @@
 //! Attaching the programs to interfaces by links that outlive this process.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::PathBuf,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use aya::{
     programs::{
@@ -105,6 +110,9 @@ pub enum AttachError {
 
 /// TCX links came with kernel 6.6 (commit e420bed02507); before, a clsact filter.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
+/// The kernel releases a link that was unpinned in a work queue (`bpf_link_put`,
+/// kernel/bpf/syscall.c): the program of a controller that ended may be there for a moment longer.
+const RELEASE: Duration = Duration::from_millis(500);
 /// Preference and handle of the clsact filter: fixed, so that a later controller finds it.
 const FILTER: NlOptions = NlOptions {
     priority: 49_152,
@@ -149,9 +157,16 @@ pub(super) fn attach_xdp(
         XdpMode::Native => AyaMode::Driver,
         XdpMode::Generic => AyaMode::Skb,
     };
-    let id = program
-        .attach_to_if_index(ifindex, aya_mode)
-        .map_err(|error| explain(error, interface, mode))?;
+    let begin = Instant::now();
+    let id = loop {
+        let attached = program
+            .attach_to_if_index(ifindex, aya_mode)
+            .map_err(|error| explain(error, interface, mode));
+        if !matches!(attached, Err(AttachError::Busy { .. })) || begin.elapsed() >= RELEASE {
+            break attached?;
+        }
+        sleep(RELEASE / 50);
+    };
     let link = program
         .take_link(id)
         .map_err(failed(interface, "the XDP program"))?;

@@ -104,7 +104,7 @@ impl LeaseTable {
         }
     }
 
-    /// Hands segments of connections that are not ours to the peer with this MAC, until then.
+    /// Hands what is not ours to the peer with this MAC, until then: see [`Lease::handoff`].
     pub fn hand_off(&self, router: usize, mac: [u8; 6], until: Instant) {
         self.write(router, offset_of!(Lease, handoff_until), 0);
         self.write(router, offset_of!(Lease, handoff), mac_to_word(mac));
@@ -113,6 +113,11 @@ impl LeaseTable {
             offset_of!(Lease, handoff_until),
             self.jiffies.before(until),
         );
+    }
+
+    /// Hands nothing on any more.
+    pub fn end_handoff(&self, router: usize) {
+        self.write(router, offset_of!(Lease, handoff_until), 0);
     }
 
     /// The priority that XDP compares foreign adverts with.

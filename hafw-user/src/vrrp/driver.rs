@@ -68,8 +68,11 @@ struct Router {
     /// The priority of the last renewal, while Active.
     active_with: Option<u8>,
     handoff: Handoff,
-    /// When the grace ends, while there is one, and whether the proxy's connections are in it.
-    grace: Option<(Instant, bool)>,
+    /// The peer whose release makes us Active: it is in its grace once the lease is ours.
+    took_over_from: Option<[u8; 6]>,
+    grace: Option<Grace>,
+    /// Ethernet source of the advert that was last taken from the ring, unless it was 0's.
+    heard_from: Option<[u8; 6]>,
     /// In a fault, whether the proxy still works.
     local_in_fault: bool,
     /// SEEN's count of adverts without room in the ring, as last looked at.
@@ -78,6 +81,16 @@ struct Router {
     failed: u64,
     failure: String,
     announced: u64,
+}
+
+/// What is still served after stepping down.
+#[derive(Clone, Copy)]
+struct Grace {
+    until: Instant,
+    /// The proxy's connections too.
+    local: bool,
+    /// To whom new connections are handed.
+    owner: Option<[u8; 6]>,
 }
 
 impl Driver {
@@ -96,7 +109,9 @@ impl Driver {
             spec,
             active_with: None,
             handoff: Handoff::default(),
+            took_over_from: None,
             grace: None,
+            heard_from: None,
             local_in_fault: true,
             overflow: leases.seen(index).overflow,
             sent: 0,
@@ -160,10 +175,10 @@ impl Driver {
     /// Prolongs graces in which something still arrives. True while there is one.
     pub(super) fn tend_graces(&mut self, now: Instant) -> bool {
         for (index, router) in self.routers.iter_mut().enumerate() {
-            let Some((until, local)) = router.grace else {
+            let Some(grace) = &mut router.grace else {
                 continue;
             };
-            if now + GRACE_MARGIN < until {
+            if now + GRACE_MARGIN < grace.until {
                 continue;
             }
             if self.leases.idle_in_grace(index, now) < GRACE_MORE {
@@ -171,10 +186,12 @@ impl Driver {
                     router = router.spec.name,
                     "neighbours still send here: serving on for {GRACE_MORE:?}"
                 );
-                let until = now + GRACE_MORE;
-                self.leases.extend_grace(index, until, local);
-                router.grace = Some((until, local));
-            } else if now >= until {
+                grace.until = now + GRACE_MORE;
+                self.leases.extend_grace(index, grace.until, grace.local);
+                if let Some(owner) = grace.owner {
+                    self.leases.hand_off(index, owner, grace.until);
+                }
+            } else if now >= grace.until {
                 router.grace = None;
             }
         }
@@ -195,6 +212,14 @@ impl Driver {
         {
             self.leases
                 .hand_off(index, mac, at + router.spec.router.grace);
+        }
+        // Priority 0 gives the VIPs up: whoever sends it does not own them.
+        router.heard_from = (priority != 0).then_some(event.mac);
+        if let (Some(grace), Some(owner)) = (&mut router.grace, router.heard_from)
+            && grace.owner != Some(owner)
+        {
+            grace.owner = Some(owner);
+            self.leases.hand_off(index, owner, grace.until);
         }
         let destination = Ipv4Addr::from(VRRP_GROUP_V4).into();
         Some((
@@ -245,6 +270,7 @@ impl Effects for Driver {
             "the event ring overflowed: asking for the peers"
         );
         router.overflow = overflow;
+        router.heard_from = None;
         let peers = match self.peers.of(index) {
             Ok(peers) => peers,
             Err(error) => {
@@ -292,19 +318,38 @@ impl Effects for Driver {
     fn renew(&mut self, index: usize, t: Instant, attract_until: Instant, priority: Priority) {
         self.leases.renew(index, t, attract_until, priority.get());
         let router = &mut self.routers[index];
-        router.grace = None;
+        if router.grace.take().is_some() {
+            self.leases.end_handoff(index);
+        }
+        if let Some(mac) = router.took_over_from.take() {
+            let until = t + router.spec.router.grace;
+            self.leases.hand_off(index, mac, until);
+        }
         router.active_with = Some(priority.get());
     }
 
     fn revoke(&mut self, index: usize, revocation: Revocation, now: Instant) {
         let router = &mut self.routers[index];
         let (grace, local) = match revocation {
-            Revocation::Orderly { grace } | Revocation::Superseded { grace } => (grace, true),
+            Revocation::Orderly { grace }
+            | Revocation::Preempted { grace }
+            | Revocation::Superseded { grace } => (grace, true),
             Revocation::Fault { grace } => (grace, router.local_in_fault),
         };
         let until = now + grace;
         self.leases.step_down(index, until, local);
-        router.grace = Some((until, local));
+        let owner = match revocation {
+            Revocation::Preempted { .. } | Revocation::Superseded { .. } => router.heard_from,
+            Revocation::Orderly { .. } | Revocation::Fault { .. } => None,
+        };
+        if let Some(owner) = owner {
+            self.leases.hand_off(index, owner, until);
+        }
+        router.grace = Some(Grace {
+            until,
+            local,
+            owner,
+        });
     }
 
     fn announce(&mut self, index: usize, _now: Instant) {
@@ -328,9 +373,9 @@ impl Effects for Driver {
         );
         if to != StateKind::Active {
             router.active_with = None;
-        } else if let Some(mac) = router.handoff.took_over(now) {
-            self.leases
-                .hand_off(index, mac, now + router.spec.router.grace);
+        } else {
+            let interval = router.spec.router.interval.as_duration();
+            router.took_over_from = router.handoff.took_over(now, interval);
         }
     }
 

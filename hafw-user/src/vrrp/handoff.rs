@@ -3,7 +3,9 @@
 //!
 //! A peer is in its grace when it stepped down in order, and it says so: by an advert of priority
 //! 0 when it stops, or by the last advert of lower priority that it sends when ours made it step
-//! down. A peer that died says nothing, and nothing is handed to it.
+//! down. The Active that a preemption takes over from lives, and steps down as soon as it hears of
+//! it: neighbours may send here before its last advert arrives. A peer that died says nothing, and
+//! nothing is handed to it.
 
 use std::time::Duration;
 
@@ -12,11 +14,22 @@ use hafw_vrrp::Instant;
 /// How long after a priority 0 a takeover is still its consequence: the longest Skew_Time is one
 /// advert interval of 40.95 s, but the usual ones are far below a second.
 const RELEASE_MEMORY: Duration = Duration::from_secs(5);
+/// How many intervals ago an Active that lives was heard at the most. One that died was not heard
+/// for `down_timer_adverts` of them.
+const LIVING: u32 = 2;
 
 /// One router's memory of the peer that gave it up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Handoff {
-    released: Option<([u8; 6], Instant)>,
+    last: Option<Last>,
+}
+
+/// The last advert of another, while we were not Active.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    mac: [u8; 6],
+    at: Instant,
+    released: bool,
 }
 
 impl Handoff {
@@ -28,20 +41,23 @@ impl Handoff {
         at: Instant,
         active_with: Option<u8>,
     ) -> Option<[u8; 6]> {
-        match (priority, active_with) {
-            (0, None) => {
-                self.released = Some((mac, at));
-                None
-            }
-            (_, Some(ours)) if priority <= ours => Some(mac),
-            _ => None,
-        }
+        let Some(ours) = active_with else {
+            let released = priority == 0;
+            self.last = Some(Last { mac, at, released });
+            return None;
+        };
+        (priority <= ours).then_some(mac)
     }
 
-    /// We became Active. Returns the peer whose release made us so.
-    pub(super) fn took_over(&mut self, at: Instant) -> Option<[u8; 6]> {
-        let (mac, released_at) = self.released.take()?;
-        (at.saturating_duration_since(released_at) <= RELEASE_MEMORY).then_some(mac)
+    /// We became Active, with this advertisement interval. Returns the peer that gives the router up.
+    pub(super) fn took_over(&mut self, now: Instant, interval: Duration) -> Option<[u8; 6]> {
+        let Last { mac, at, released } = self.last.take()?;
+        let memory = if released {
+            RELEASE_MEMORY
+        } else {
+            interval * LIVING
+        };
+        (now.saturating_duration_since(at) <= memory).then_some(mac)
     }
 }
 
@@ -51,6 +67,8 @@ mod tests {
 
     const PEER: [u8; 6] = [2, 0, 0, 0, 0, 5];
 
+    const INTERVAL: Duration = Duration::from_secs(1);
+
     fn ms(ms: u64) -> Instant {
         Instant::from_nanos(ms * 1_000_000)
     }
@@ -59,15 +77,22 @@ mod tests {
     fn a_release_names_the_peer_for_the_takeover_that_follows() {
         let mut handoff = Handoff::default();
         assert_eq!(handoff.saw(PEER, 0, ms(0), None), None);
-        assert_eq!(handoff.took_over(ms(600)), Some(PEER));
-        assert_eq!(handoff.took_over(ms(700)), None);
+        assert_eq!(handoff.took_over(ms(600), INTERVAL), Some(PEER));
+        assert_eq!(handoff.took_over(ms(700), INTERVAL), None);
     }
 
     #[test]
     fn a_takeover_from_a_silent_peer_hands_nothing_over() {
         let mut handoff = Handoff::default();
         assert_eq!(handoff.saw(PEER, 150, ms(0), None), None);
-        assert_eq!(handoff.took_over(ms(3_600)), None);
+        assert_eq!(handoff.took_over(ms(3_600), INTERVAL), None);
+    }
+
+    #[test]
+    fn an_active_that_lives_is_in_its_grace_as_soon_as_we_take_over() {
+        let mut handoff = Handoff::default();
+        assert_eq!(handoff.saw(PEER, 100, ms(3_000), None), None);
+        assert_eq!(handoff.took_over(ms(3_600), INTERVAL), Some(PEER));
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl VirtualRouter {
     /// RFC 9568 §6.4.3.
     fn heard_as_active(&mut self, heard: &Heard) {
         if self.is_beaten(heard, self.priority) {
-            self.revoke(Revocation::Orderly {
+            self.revoke(Revocation::Preempted {
                 grace: self.config.grace,
             });
             // A last word: the winner learns that neighbours may hold our MAC, and announces.

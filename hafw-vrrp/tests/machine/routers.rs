@@ -72,7 +72,9 @@ pub(crate) fn asked(router: &mut VirtualRouter) -> String {
                 assert_eq!(priority, router.priority());
                 "last".into()
             }
-            Action::Revoke(Revocation::Orderly { grace: GRACE }) => "revoke".into(),
+            Action::Revoke(
+                Revocation::Orderly { grace: GRACE } | Revocation::Preempted { grace: GRACE },
+            ) => "revoke".into(),
             Action::Revoke(Revocation::Fault { grace: GRACE }) => "revoke-fault".into(),
             Action::Revoke(Revocation::Superseded { grace: GRACE }) => "superseded".into(),
             Action::Revoke(other) => panic!("{other:?}"),

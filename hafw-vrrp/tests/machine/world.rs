@@ -106,7 +106,7 @@ impl Effects for World {
 
     fn revoke(&mut self, router: usize, revocation: Revocation, _now: Instant) {
         let kind = match revocation {
-            Revocation::Orderly { .. } => "revoke",
+            Revocation::Orderly { .. } | Revocation::Preempted { .. } => "revoke",
             Revocation::Fault { .. } => "revoke-fault",
             Revocation::Superseded { .. } => "superseded",
         };

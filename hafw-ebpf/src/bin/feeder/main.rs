@@ -15,7 +15,7 @@ mod feeder {
     };
 
     /// Bytes of a frame that are restored: all that a program rewrites lies in them.
-    const RESTORED: usize = 64;
+    const RESTORED: usize = 88;
 
     /// How many flows; a power of two. 1: the frame is restored as it is.
     #[unsafe(no_mangle)]

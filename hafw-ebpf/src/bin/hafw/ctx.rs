@@ -9,8 +9,9 @@ use aya_ebpf::{
 use hafw_common::proto::VRRP_MAX_LEN;
 use hafw_ebpf::{
     checksum::Sum,
+    ipv6::Address,
     packet::{Packet, PacketMut},
-    wire::Header,
+    wire::{Header, Quad},
 };
 
 /// A received frame.
@@ -29,6 +30,11 @@ impl Packet for Frame<'_> {
         // SAFETY: in bounds by `place`; any bits make an H, and nothing writes to the frame while
         // `self` is borrowed.
         Some(unsafe { &*(at as *const H) })
+    }
+
+    #[inline(always)]
+    fn address(&self, offset: usize) -> Option<Address> {
+        place::<[Quad; 4]>(self.0.data(), self.0.data_end(), offset).map(address)
     }
 }
 
@@ -114,6 +120,30 @@ impl Packet for Segment<'_> {
         // SAFETY: as in `Frame::header`.
         Some(unsafe { &*(at as *const H) })
     }
+
+    #[inline(always)]
+    fn address(&self, offset: usize) -> Option<Address> {
+        place::<[Quad; 4]>(self.0.data(), self.0.data_end(), offset).map(address)
+    }
+}
+
+/// The address at `at`, which [`place`] found to lie in the frame.
+#[inline(always)]
+fn address(at: usize) -> Address {
+    let (first, second);
+    // SAFETY: in bounds. The machine takes words at any address, as the kernel's verifier knows
+    // (CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS); LLVM does not, and would take single bytes.
+    unsafe {
+        asm!(
+            "{0} = *(u64 *)({2} + 0)",
+            "{1} = *(u64 *)({2} + 8)",
+            out(reg) first,
+            lateout(reg) second,
+            in(reg) at,
+            options(readonly, nostack),
+        );
+    }
+    Address { first, second }
 }
 
 /// The address of a header at `offset`, if the frame has all of it.

@@ -429,10 +429,20 @@ impl Tables for Maps {
                 self,
                 "router {}: lease lost to {:i}, priority {}", router, source, priority
             ),
-            None => warn!(
-                self,
-                "router {}: lease lost to {:i}, priority {}", router, source, priority
-            ),
+            // By words: LLVM 22 crashes over the copy that the format for addresses of 16 bytes makes.
+            None => {
+                let [a, b, c, d] = words(source).map(u32::from_be);
+                warn!(
+                    self,
+                    "router {}: lease lost to {:x}:{:x}:{:x}:{:x}, priority {}",
+                    router,
+                    a,
+                    b,
+                    c,
+                    d,
+                    priority
+                );
+            }
         }
     }
 }

@@ -6,9 +6,18 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use hafw_common::counters::Verdict;
-use hafw_ebpf::{egress, packet::PacketMut as _, path, tables::Tables as _, wire::Header};
-use network_types::{arp::ArpHdr, eth::EthHdr};
+use hafw_common::{
+    counters::Verdict,
+    proto::{ETH_ARP, ETH_IPV6, IP_ICMPV6},
+};
+use hafw_ebpf::{
+    egress,
+    packet::{Packet as _, PacketMut as _},
+    path,
+    tables::Tables as _,
+    wire::Header,
+};
+use network_types::{eth::EthHdr, ip::Ipv6Hdr};
 
 use crate::{
     ctx::{Frame, Segment},
@@ -56,9 +65,6 @@ pub(crate) fn hafw_clock(ctx: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
-/// Bytes of an ARP frame for IPv4.
-const ARP_FRAME: usize = EthHdr::LEN + ArpHdr::LEN;
-
 /// What leaves. "Unspecified" leaves the decision to the programs after this one.
 #[classifier]
 pub(crate) fn hafw_egress(ctx: TcContext) -> i32 {
@@ -68,9 +74,10 @@ pub(crate) fn hafw_egress(ctx: TcContext) -> i32 {
         return TC_ACT_UNSPEC;
     }
     // A packet socket's ring (packet_mmap) leaves all but the Ethernet header in fragments.
-    if ctx.data() + ARP_FRAME > ctx.data_end() && ctx.len() as usize >= ARP_FRAME {
+    let needed = (ctx.len() as usize).min(egress::NEEDED);
+    if ctx.data() + needed > ctx.data_end() && concerns(&ctx) {
         // It fails for want of memory; the frame then leaves unseen.
-        let _ = ctx.pull_data(ARP_FRAME as u32);
+        let _ = ctx.pull_data(needed as u32);
     }
     let maps = Maps::new(ctx.skb.skb.cast());
     match egress::process(&Segment::new(&ctx), &maps) {
@@ -79,6 +86,22 @@ pub(crate) fn hafw_egress(ctx: TcContext) -> i32 {
             maps.count(counter);
             TC_ACT_SHOT
         }
+    }
+}
+
+/// Whether a frame may be one that egress judges, as far as its first bytes tell: what the kernel
+/// sends of TCP and UDP data lies in fragments too, and is not to be moved for this.
+fn concerns(ctx: &TcContext) -> bool {
+    let frame = Segment::new(ctx);
+    let Some(ethernet) = frame.header::<EthHdr>(0) else {
+        return true;
+    };
+    match u16::from_be(ethernet.ether_type) {
+        ETH_ARP => true,
+        ETH_IPV6 => frame
+            .header::<Ipv6Hdr>(EthHdr::LEN)
+            .is_none_or(|ip| ip.next_hdr == IP_ICMPV6),
+        _ => false,
     }
 }
 

@@ -1,9 +1,7 @@
 use super::*;
 use crate::{
     http1::{request as req, response as resp, slots},
-    model::{
-        Balance, PathCondition, ProxyConfig, Route, Server, SetHeader, Upstream, UpstreamServer,
-    },
+    model::{PathCondition, ProxyConfig, Route, Server, SetHeader, Upstream, UpstreamServer},
     plan::{Plan, ServerPlan},
     route::Fields as _,
     values::{Ends, RequestValues},
@@ -11,7 +9,7 @@ use crate::{
 
 fn server(set_headers: &[(&str, &str)]) -> ServerPlan {
     let route = Route::to("web", PathCondition::Any);
-    let listen = "10.0.0.3:80".parse().unwrap();
+    let listen: std::net::SocketAddr = "10.0.0.3:80".parse().unwrap();
     let mut server = Server::new(vec![listen], vec!["www.oldboy.com".to_owned()], vec![route]);
     let headers = set_headers.iter();
     server.options.set_headers = headers
@@ -22,12 +20,7 @@ fn server(set_headers: &[(&str, &str)]) -> ServerPlan {
         .collect();
     let config = ProxyConfig {
         workers: 1,
-        upstreams: vec![Upstream {
-            name: "web".to_owned(),
-            balance: Balance::RoundRobin,
-            servers: vec![UpstreamServer::new("10.0.0.7:80".parse().unwrap())],
-            keepalive: 64,
-        }],
+        upstreams: vec![Upstream::new("web", vec![UpstreamServer::new(listen)])],
         servers: vec![server],
     };
     Plan::new(&config).unwrap().servers.remove(0)

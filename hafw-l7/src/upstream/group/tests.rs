@@ -5,16 +5,23 @@ use super::*;
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
 fn server(last: u8) -> UpstreamServer {
-    UpstreamServer::new(SocketAddr::from(([10, 0, 0, last], 80)))
+    UpstreamServer::new(std::net::SocketAddr::from(([10, 0, 0, last], 80)))
 }
 
 fn group(balance: Balance, servers: Vec<UpstreamServer>) -> Group {
     Group::new(&Upstream {
-        name: "web".to_owned(),
         balance,
-        servers,
-        keepalive: 64,
+        ..Upstream::new("web", servers)
     })
+}
+
+fn asker(client: IpAddr) -> Asker {
+    Asker {
+        client,
+        key: 0,
+        draw: 0,
+        stick_to: None,
+    }
 }
 
 fn weighted(weights: &[u16]) -> Vec<UpstreamServer> {
@@ -29,13 +36,13 @@ fn weighted(weights: &[u16]) -> Vec<UpstreamServer> {
 
 /// One request that its server serves.
 fn serve(group: &mut Group, client: IpAddr, now: Millis) -> Option<usize> {
-    let chosen = group.choose(client, &mut Tried::default(), now)?;
+    let chosen = group.choose(&asker(client), &mut Tried::default(), now)?;
     group.release(chosen, Outcome::Served, now);
     Some(chosen)
 }
 
 fn fail(group: &mut Group, now: Millis) -> Option<usize> {
-    let chosen = group.choose(CLIENT, &mut Tried::default(), now)?;
+    let chosen = group.choose(&asker(CLIENT), &mut Tried::default(), now)?;
     group.release(chosen, Outcome::Failed, now);
     Some(chosen)
 }
@@ -67,7 +74,8 @@ fn a_request_asks_each_server_once() {
     let mut group = group(Balance::RoundRobin, weighted(&[1, 1, 1]));
     let mut tried = Tried::default();
 
-    let mut asked: Vec<_> = std::iter::from_fn(|| group.choose(CLIENT, &mut tried, 0)).collect();
+    let mut asked: Vec<_> =
+        std::iter::from_fn(|| group.choose(&asker(CLIENT), &mut tried, 0)).collect();
 
     asked.sort_unstable();
     assert_eq!(asked, [0, 1, 2]);
@@ -83,7 +91,7 @@ fn a_server_is_out_after_max_fails_and_gets_one_chance_per_fail_timeout() {
     let chances = (0..8)
         .filter(|_| {
             let mut tried = Tried::default();
-            group.choose(CLIENT, &mut tried, 10_002) == Some(0)
+            group.choose(&asker(CLIENT), &mut tried, 10_002) == Some(0)
         })
         .count();
 
@@ -158,13 +166,18 @@ fn the_least_loaded_server_per_weight_is_chosen() {
 
     let mut active = [0_u32; 2];
     for _ in 0..6 {
-        active[group.choose(CLIENT, &mut Tried::default(), 0).unwrap()] += 1;
+        active[group
+            .choose(&asker(CLIENT), &mut Tried::default(), 0)
+            .unwrap()] += 1;
     }
     assert_eq!(active, [2, 4]);
 
     group.release(0, Outcome::Served, 0);
     group.release(0, Outcome::Served, 0);
-    assert_eq!(group.choose(CLIENT, &mut Tried::default(), 0), Some(0));
+    assert_eq!(
+        group.choose(&asker(CLIENT), &mut Tried::default(), 0),
+        Some(0)
+    );
 }
 
 #[test]
@@ -205,4 +218,116 @@ fn a_new_configuration_keeps_what_is_known_of_a_server() {
     assert_eq!(serve(&mut new, CLIENT, 2), Some(0));
     assert_eq!(serve(&mut new, CLIENT, 2), Some(0));
     assert_eq!(new.counters(2, |_| 0).servers[1].failures, 1);
+}
+
+#[test]
+fn a_hash_goes_by_its_key_and_not_by_the_client() {
+    let mut group = group(Balance::Hash, weighted(&[1, 1, 1]));
+    let mut choose = |client: u8, key| {
+        let asker = Asker {
+            key,
+            ..asker(IpAddr::from([192, 0, 2, client]))
+        };
+        let chosen = group.choose(&asker, &mut Tried::default(), 0).unwrap();
+        group.release(chosen, Outcome::Served, 0);
+        chosen
+    };
+
+    for key in 0..64 {
+        assert_eq!(choose(1, key), choose(2, key));
+    }
+    let mut chosen: Vec<_> = (0..64).map(|key| choose(1, key)).collect();
+    chosen.sort_unstable();
+    chosen.dedup();
+    assert_eq!(chosen, [0, 1, 2]);
+}
+
+#[test]
+fn of_two_drawn_servers_the_less_loaded_one_is_chosen() {
+    let mut group = group(Balance::RandomTwo, weighted(&[1, 1, 1]));
+    let mut active = [0_u32; 3];
+    for draw in 0..300 {
+        let asker = Asker {
+            draw,
+            ..asker(CLIENT)
+        };
+        let chosen = group.choose(&asker, &mut Tried::default(), 0).unwrap();
+        active[chosen] += 1;
+    }
+
+    let (least, most) = (active.iter().min().unwrap(), active.iter().max().unwrap());
+    assert!(most - least <= 3, "{active:?}");
+}
+
+#[test]
+fn a_cookie_brings_back_to_its_server_unless_that_is_out() {
+    let mut group = group(Balance::RoundRobin, weighted(&[1, 1, 1]));
+    let asker = Asker {
+        stick_to: Some(group.mark(2)),
+        ..asker(CLIENT)
+    };
+    let choose = |group: &mut Group, now| {
+        let chosen = group.choose(&asker, &mut Tried::default(), now).unwrap();
+        group.release(chosen, Outcome::Served, now);
+        chosen
+    };
+
+    assert!((0..5).all(|_| choose(&mut group, 0) == 2));
+    group.set_health(&server(9).address, false, 1);
+    assert!((0..5).all(|_| choose(&mut group, 2) != 2));
+}
+
+#[test]
+fn probes_take_even_a_single_server_out_and_bring_it_back() {
+    let mut group = group(Balance::RoundRobin, weighted(&[1]));
+    let address = server(7).address;
+
+    assert!(group.set_health(&address, false, 1));
+    assert!(!group.set_health(&address, false, 1));
+    assert_eq!(serve(&mut group, CLIENT, 2), None);
+    assert!(group.set_health(&address, true, 3));
+    assert_eq!(serve(&mut group, CLIENT, 4), Some(0));
+}
+
+#[test]
+fn a_server_that_is_back_gets_its_share_little_by_little() {
+    let mut servers = weighted(&[1, 1]);
+    servers[0].slow_start = std::time::Duration::from_secs(10);
+    let mut group = group(Balance::RoundRobin, servers);
+    group.set_health(&server(7).address, false, 0);
+    group.set_health(&server(7).address, true, 1000);
+    let mut share = |now| {
+        let asked = (0..1000).filter(|i: &u64| {
+            let asker = Asker {
+                draw: hash_of(i),
+                ..asker(CLIENT)
+            };
+            let chosen = group.choose(&asker, &mut Tried::default(), now);
+            group.release(chosen.unwrap(), Outcome::Served, now);
+            chosen == Some(0)
+        });
+        asked.count()
+    };
+
+    assert!(
+        (20..100).contains(&share(1500)),
+        "a twentieth of the requests may go there"
+    );
+    assert!((250..500).contains(&share(8000)));
+    assert_eq!(share(12_000), 500);
+}
+
+#[test]
+fn no_server_gets_more_requests_at_once_than_it_may() {
+    let mut servers = weighted(&[1, 1]);
+    servers[0].max_connections = 1;
+    servers[1].max_connections = 2;
+    let mut group = group(Balance::RoundRobin, servers);
+    let choose = |group: &mut Group| group.choose(&asker(CLIENT), &mut Tried::default(), 0);
+
+    assert!((0..3).all(|_| choose(&mut group).is_some()));
+    assert_eq!(choose(&mut group), None);
+    assert!(group.is_full(&Tried::default(), 0));
+    group.release(1, Outcome::Served, 0);
+    assert_eq!(choose(&mut group), Some(1));
 }

@@ -191,10 +191,32 @@ impl Connection {
 
     fn chunked_body(&mut self) -> Option<Vec<u8>> {
         let mut body = Vec::new();
-        while !body.ends_with(b"0\r\n\r\n") {
-            body.extend(self.take(1)?);
+        loop {
+            let line = self.line()?;
+            let size = line.split([';', '\r']).next()?;
+            let size = usize::from_str_radix(size, 16).ok()?;
+            body.extend(line.bytes());
+            if size == 0 {
+                break;
+            }
+            body.extend(self.take(size + 2)?);
         }
-        Some(body)
+        // Trailers, up to the empty line.
+        loop {
+            let line = self.line()?;
+            body.extend(line.bytes());
+            if line == "\r\n" {
+                return Some(body);
+            }
+        }
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\n") {
+            line.extend(self.take(1)?);
+        }
+        String::from_utf8(line).ok()
     }
 
     fn fill(&mut self) -> Option<()> {

@@ -1,0 +1,263 @@
+//! A client's HTTP/2 connection: takes its requests, and ends it in order.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, server::SendResponse};
+use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tracing::debug;
+
+use super::Downstream;
+use crate::{
+    http1::MAX_HEAD,
+    proxy::{Shared, buffers::Block, session::Session, timers::Timer, wire::Wire},
+    retry::Millis,
+    values::Ends,
+};
+
+/// Requests that a client may have under way, as in nginx.
+const MAX_STREAMS: u32 = 128;
+/// Bytes of one request's body, and of all of them, that a client may send ahead.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of one answer that wait to be sent.
+const SEND_BUFFER: usize = 128 * 1024;
+/// Requests given up, over those that were answered, after which a client is sent away (as
+/// CVE-2023-44487 asks for).
+const MAX_RESETS: u32 = 200;
+/// How long a client may take to close after it was told to.
+const LAST_WORDS: Millis = 5000;
+
+/// A connection on which HTTP/2 is spoken.
+pub(in crate::proxy) struct Connection {
+    pub(in crate::proxy) shared: Rc<Shared>,
+    pub(in crate::proxy) wire: Wire,
+    /// Bytes that were read already.
+    pub(in crate::proxy) block: Option<Block>,
+    pub(in crate::proxy) client: IpAddr,
+    /// The configured address that it came in by.
+    pub(in crate::proxy) address: SocketAddr,
+    /// The server that the client named when TLS was set up.
+    pub(in crate::proxy) named: Option<usize>,
+    pub(in crate::proxy) ends: Ends,
+    pub(in crate::proxy) timer: Timer,
+}
+
+/// The requests of a connection.
+#[derive(Debug)]
+pub(super) struct Live {
+    open: Cell<usize>,
+    resets: Cell<u32>,
+    /// Of the connection's task.
+    waker: RefCell<Option<Waker>>,
+}
+
+type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
+
+impl Live {
+    pub(super) fn note_reset(&self) {
+        self.resets.set(self.resets.get() + 1);
+    }
+
+    pub(super) fn note_end(&self, is_served: bool) {
+        self.open.set(self.open.get().saturating_sub(1));
+        if is_served {
+            self.resets.set(self.resets.get().saturating_sub(1));
+        }
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl Connection {
+    /// Serves the connection to its end.
+    pub(in crate::proxy) async fn serve(self) {
+        let Self {
+            shared,
+            wire,
+            block,
+            client,
+            address,
+            named,
+            ends,
+            timer,
+        } = self;
+        let waiting = || {
+            let generation = shared.generation();
+            let site = generation.plan.site(address)?;
+            let server = generation.plan.servers.get(site.first)?;
+            Some(server.options(None).limits)
+        };
+        let Some(limits) = waiting() else { return };
+        timer.arm(limits.client_header);
+        let mut builder = h2::server::Builder::new();
+        builder
+            .max_concurrent_streams(MAX_STREAMS)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(MAX_HEAD as u32)
+            .max_send_buffer_size(SEND_BUFFER);
+        let mut handshake = pin!(builder.handshake::<_, Bytes>(Preread { block, wire }));
+        let connection = poll_fn(|context| match handshake.as_mut().poll(context) {
+            Poll::Pending if timer.has_expired() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(connection) => Poll::Ready(connection.ok()),
+        });
+        let Some(mut connection) = connection.await else {
+            return;
+        };
+        let live = Rc::new(Live {
+            open: Cell::new(0),
+            resets: Cell::new(0),
+            waker: RefCell::default(),
+        });
+        let mut state = State::Open;
+        loop {
+            let next = poll_fn(|context| {
+                if live.waker.borrow().is_none() {
+                    *live.waker.borrow_mut() = Some(context.waker().clone());
+                }
+                poll_next(context, &mut connection, &live, &timer, &mut state, || {
+                    waiting()
+                        .filter(|_| !shared.stopping.get())
+                        .map(|limits| limits.keepalive)
+                })
+            });
+            let Some((request, respond)) = next.await else {
+                return;
+            };
+            live.open.set(live.open.get() + 1);
+            let waker = poll_fn(|context| Poll::Ready(context.waker().clone()));
+            let stream = Downstream::new(request, respond, Rc::clone(&live));
+            let (shared, ends) = (Rc::clone(&shared), ends.clone());
+            tokio::task::spawn_local(async move {
+                let session = Session {
+                    timer: shared.timers.timer(waker.await),
+                    stream: Wire::Downstream(Box::new(stream)),
+                    client,
+                    address,
+                    named,
+                    may_be_http2: false,
+                    ends,
+                    block: None,
+                    current: None,
+                    shared,
+                };
+                session.serve().await;
+            });
+        }
+    }
+}
+
+/// How far a connection is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// No request is under way, and the time for that runs.
+    Idle,
+    /// The client was told that no more requests are taken.
+    Leaving,
+}
+
+/// The next request; `None` at the end. `keepalive` gives the time without a request, if the
+/// connection is to stay.
+fn poll_next(
+    context: &mut Context<'_>,
+    connection: &mut h2::server::Connection<Preread, Bytes>,
+    live: &Live,
+    timer: &Timer,
+    state: &mut State,
+    keepalive: impl Fn() -> Option<Millis>,
+) -> Poll<Option<Accepted>> {
+    loop {
+        match connection.poll_accept(context) {
+            Poll::Ready(Some(Ok(accepted))) => {
+                if *state == State::Idle {
+                    *state = State::Open;
+                    timer.arm_at(Millis::MAX);
+                }
+                return Poll::Ready(Some(accepted));
+            }
+            Poll::Ready(Some(Err(error))) => {
+                debug!(%error, "an HTTP/2 connection broke");
+                return Poll::Ready(None);
+            }
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {}
+        }
+        let is_idle = live.open.get() == 0;
+        let keepalive = keepalive();
+        if live.resets.get() > MAX_RESETS && *state != State::Leaving {
+            debug!("a client gives up more requests than it lets be answered");
+            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        } else if *state == State::Leaving {
+            if is_idle && timer.has_expired() {
+                return Poll::Ready(None);
+            }
+            return Poll::Pending;
+        } else if let Some(keepalive) = keepalive.filter(|_| !timer.has_expired()) {
+            if is_idle && *state == State::Open {
+                *state = State::Idle;
+                timer.arm(keepalive);
+            }
+            return Poll::Pending;
+        } else {
+            connection.graceful_shutdown();
+        }
+        // Sends what was said.
+        *state = State::Leaving;
+        timer.arm(LAST_WORDS);
+    }
+}
+
+/// A connection of which some bytes were read already.
+struct Preread {
+    block: Option<Block>,
+    wire: Wire,
+}
+
+impl AsyncRead for Preread {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let Some(mut block) = this.block.take() else {
+            return Pin::new(&mut this.wire).poll_read(context, room);
+        };
+        let len = block.bytes().len().min(room.remaining());
+        room.put_slice(block.bytes().get(..len).unwrap_or_default());
+        block.consume(len);
+        this.block = Some(block).filter(|block| !block.is_empty());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Preread {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().wire).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().wire).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().wire).poll_shutdown(context)
+    }
+}

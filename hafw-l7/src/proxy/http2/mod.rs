@@ -1,0 +1,14 @@
+//! HTTP/2 by the `h2` crate, as a codec beneath sessions: each request of a client is a connection of
+//! its own to them, on which HTTP/1.1 is read and written ([`crate::http2`]). So both protocols have
+//! one way from a request to its answer.
+
+mod connection;
+mod downstream;
+mod inbound;
+mod outbound;
+
+pub(super) use connection::Connection;
+pub(crate) use downstream::Downstream;
+
+/// What a client that speaks HTTP/2 sends first (RFC 9113 §3.4).
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
