@@ -167,6 +167,26 @@ impl Host {
         .map(drop)
     }
 
+    /// TCP segments that the host has sent more than once, as its kernel counts them.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn retransmitted(&self) -> Result<u64, LabError> {
+        let read = || fs::read_to_string("/proc/thread-self/net/snmp");
+        let text = self.namespace.run(read).and_then(|result| result);
+        let text = text.map_err(LabError::io("read the counters of TCP"))?;
+        // A line of names and a line of values.
+        let mut lines = text.lines().filter(|line| line.starts_with("Tcp: "));
+        let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+        let mut counters = names.split(' ').zip(values.split(' '));
+        let found = counters.find_map(|(name, value)| {
+            (name == "RetransSegs")
+                .then(|| value.parse().ok())
+                .flatten()
+        });
+        found.ok_or_else(|| LabError::Unexpected("no RetransSegs in net/snmp".to_owned()))
+    }
+
     /// The node dies: every process on it is stopped, then killed, as by the OOM killer.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ struct Found {
 }
 
 /// Two nodes with an L4 service over UDP and TCP, and the echoes behind it.
-fn start(purpose: &str, timing: Timing) -> (Pair, [Echo; 3]) {
+pub(crate) fn start(purpose: &str, timing: Timing) -> (Pair, [Echo; 3]) {
     let lab = Lab::new(purpose).unwrap();
     let echoes = Station::BACKENDS.map(|web| {
         lab[web].accept_vip(VIP_WWW).unwrap();

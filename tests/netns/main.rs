@@ -10,6 +10,7 @@ mod handoff;
 mod handover;
 mod interop;
 mod lesson;
+mod load;
 mod nat;
 mod next_upstream;
 mod pair;

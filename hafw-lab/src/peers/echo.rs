@@ -11,9 +11,10 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::{Host, LabError};
+use crate::{Host, LabError, probe::RECEIVE_BUFFER};
 
 /// Where the probes expect an echo.
 pub const ECHO_PORT: u16 = 9000;
@@ -78,6 +79,7 @@ fn udp(at: SocketAddrV4) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_freebind_v4(true)?;
     socket.set_read_timeout(Some(IDLE))?;
+    setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER)?;
     socket.bind(&SocketAddr::from(at).into())?;
     Ok(socket.into())
 }

@@ -18,6 +18,7 @@ pub use http::{HttpProbe, Request};
 pub use observer::{Event, Observation, Observer, Seen, Tenure};
 pub use report::{Gap, PATIENCE, Report, Sample};
 pub use tcp::TcpProbe;
+pub(crate) use udp::RECEIVE_BUFFER;
 pub use udp::UdpProbe;
 
 use std::{

@@ -8,11 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::socket::{setsockopt, sockopt::ReceiveTimestampns};
-use socket2::SockRef;
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{RcvBufForce, ReceiveTimestampns},
+};
 
 use super::{Report, Sample, Task, clock::Clock, clock::Pace};
 use crate::{Host, LabError, Station};
+
+/// Room for what arrives in seconds, in bytes.
+pub(crate) const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// How long answers are waited for after the last probe.
 const STRAGGLERS: Duration = Duration::from_millis(300);
@@ -43,7 +48,8 @@ fn probe(to: SocketAddrV4, interval: Duration, stop: &AtomicBool) -> io::Result<
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.connect(to)?;
     setsockopt(&socket, ReceiveTimestampns, &true)?;
-    SockRef::from(&socket).set_recv_buffer_size(1 << 20)?;
+    // A thread that does not get to run for a while must not lose what has arrived.
+    setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER)?;
     let mut answers = Answers {
         socket,
         clock: Clock::new(),
