@@ -1,6 +1,7 @@
 //! The controller of a hafw node: reads its configuration, runs VRRP, fills the maps, probes,
 //! supervises the proxy and answers on the control socket.
 
+pub mod alert;
 pub mod check;
 pub mod cli;
 pub mod command;

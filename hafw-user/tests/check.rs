@@ -169,7 +169,7 @@ fn a_command_that_is_not_there_is_warned_of_and_its_user_must_be() {
     let (code, out, _) = command("/nonexistent/check.sh", "root");
     assert_eq!(code, Some(0));
     assert!(
-        out.contains("warning: check \"web\": /nonexistent/check.sh is no program here"),
+        out.contains("warning: check \"web\": /nonexistent/check.sh is no program here: it fails"),
         "{out}"
     );
     let (code, out, _) = command("/bin/sh", "root");

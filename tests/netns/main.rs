@@ -4,6 +4,7 @@
 
 mod adverts;
 mod download;
+mod alerts;
 mod failover;
 mod groups;
 mod handoff;

@@ -56,6 +56,12 @@ const PROGRAMS: &[(&str, &str, Part)] = &[
     ("nginx", "nginx", Part::Lab),
     ("keepalived", "keepalived", Part::Lab),
     ("/usr/lib/frr/vrrpd", "frr", Part::Lab),
+    ("aiosmtpd", "python3-aiosmtpd", Part::Lab),
+    (
+        "/usr/lib/python3/dist-packages/prometheus_client/openmetrics/parser.py",
+        "python3-prometheus-client",
+        Part::Lab,
+    ),
     ("haproxy", "haproxy", Part::Bench),
     ("wrk", "wrk", Part::Bench),
 ];

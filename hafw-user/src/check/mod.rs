@@ -9,11 +9,11 @@ mod verdict;
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context as _, bail};
-use hafw_config::{Problem, Problems, Warning};
+use hafw_config::{Located, Place, Problem, Problems, Warning};
 
 use crate::{
     command::{InvalidCommand, UserCommand},
-    config::{self, CheckKind, Config, SystemFacts, against_system, remarks},
+    config::{self, Alerting, CheckKind, Config, SystemFacts, against_system, remarks},
 };
 
 pub use effect::{CheckEffect, Effect, effect};
@@ -53,31 +53,43 @@ pub fn check(file: &Path, peer: Option<&Path>) -> anyhow::Result<String> {
     Ok(summary::summary(file, &config, &warnings, peer))
 }
 
-/// Whether the checks' commands can be run here, by whom they are to run.
+/// Whether the commands of checks and alerts can be run here, by whom they are to run.
 fn commands(config: &Config, warnings: &mut Vec<Warning>) -> Result<(), Problems> {
     let mut problems = Vec::new();
-    for check in &config.checks {
-        let CheckKind::Command { command, user } = &check.kind else {
-            continue;
-        };
-        let (name, place) = (&check.name.value, &check.name.place);
+    let mut judge = |place: &Place, what: String, command: &[String], user: &str| {
         match UserCommand::new(command, user) {
             // Whether the node may change users is not known: it need not run as whoever checks.
             Ok(_) | Err(InvalidCommand::NotRoot(_)) => {}
-            Err(error) => problems.push(Problem::at(place, format!("check {name:?}: {error}"))),
+            Err(error) => problems.push(Problem::at(place, format!("{what}: {error}"))),
         }
         let Some(program) = command.first() else {
-            continue;
+            return;
         };
         let runs = std::fs::metadata(program)
             .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
         if !runs {
-            let message = format!("check {name:?}: {program} is no program here: the check fails");
+            let message = format!("{what}: {program} is no program here: it fails");
             warnings.push(Warning {
                 place: place.clone(),
                 message,
             });
         }
+    };
+    for check in &config.checks {
+        if let CheckKind::Command { command, user } = &check.kind {
+            let what = format!("check {:?}", check.name.value);
+            judge(&check.name.place, what, command, user);
+        }
+    }
+    if let Some(Alerting {
+        exec: Some(hook), ..
+    }) = &config.alerts
+    {
+        let Located {
+            value: (command, user),
+            place,
+        } = hook;
+        judge(place, "alerts: exec".to_owned(), command, user);
     }
     if problems.is_empty() {
         Ok(())

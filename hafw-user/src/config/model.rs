@@ -12,7 +12,10 @@ use hafw_vrrp::{ChecksumForm, Interval, Priority, Version, Vrid};
 
 pub use hafw_vrrp::Auth;
 
-use crate::datapath::XdpMode;
+use crate::{
+    alert::{Kind, Mail, Webhook},
+    datapath::XdpMode,
+};
 
 /// The whole file.
 #[derive(Clone, Debug)]
@@ -31,6 +34,10 @@ pub struct Config {
     pub proxy: Option<ProxyConfig>,
     /// Listeners of `[[server]]`s, with their places.
     pub listeners: Vec<Located<SocketAddr>>,
+    /// `[alerts]`.
+    pub alerts: Option<Alerting>,
+    /// `[metrics] listen`.
+    pub metrics: Option<SocketAddr>,
     /// What is allowed, and hardly what was meant.
     pub warnings: Vec<Warning>,
 }
@@ -256,4 +263,19 @@ pub enum HealthKind {
     },
     /// A TCP connection.
     Tcp,
+}
+
+/// `[alerts]`.
+#[derive(Clone, Debug)]
+pub struct Alerting {
+    /// A mail server and whom to write to.
+    pub email: Option<Mail>,
+    /// Where to post to.
+    pub webhook: Option<Webhook>,
+    /// A hook command, and the user it runs as.
+    pub exec: Option<Located<(Vec<String>, String)>>,
+    /// What is told.
+    pub events: Vec<Kind>,
+    /// The least time between two mails, or two posts.
+    pub interval: Duration,
 }

@@ -1,6 +1,7 @@
 //! One running node: what is started in which order, what it does while it runs, and how it ends.
 
 mod adopt;
+mod alerts;
 mod checks;
 mod clients;
 mod detach;

@@ -22,12 +22,14 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
+    alerts,
     clients::Clients,
     services::Services,
     start::{Parts, start},
     tracking::{CHECK_PATIENCE, Found, Tracking},
 };
 use crate::{
+    alert::Alerts,
     config::{self, Config},
     control::Call,
     datapath::{Attached, Counters, InterfaceSpec, LeaseTable, PeerTable, Tables, UnresolvedRing},
@@ -77,6 +79,7 @@ pub(super) struct Node {
     pub(super) prober: Prober,
     pub(super) probe_queue: mpsc::UnboundedReceiver<ProbeEvent>,
     pub(super) call_queue: mpsc::Receiver<Call>,
+    pub(super) alerts: Arc<Alerts>,
 }
 
 /// What the VRRP thread was told of a router.
@@ -104,7 +107,7 @@ pub fn run(file: &Path, socket: Option<&Path>) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         // Before anything is started: a signal that comes meanwhile ends the node in order.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -129,7 +132,10 @@ pub fn run(file: &Path, socket: Option<&Path>) -> anyhow::Result<()> {
             }
         };
         node.stop(again).await
-    })
+    });
+    // A name that is still being looked up must not hold the end up.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Waits until then; for ever without a time.
@@ -253,6 +259,7 @@ impl Node {
     }
 
     fn probe_event(&mut self, event: &ProbeEvent) {
+        self.alerts.raise(alerts::probed(event, &self.config));
         match &event.target {
             TargetId::Check(name) => {
                 let named = |check: &config::Check| check.name.value == *name;

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 
 use super::{
     adopt::{Remains, inherit},
+    alerts,
     checks::{Around, check_target},
     clients::Clients,
     programs_log,
@@ -34,6 +35,7 @@ use super::{
     system,
 };
 use crate::{
+    alert::Alerts,
     config::{Config, SystemFacts, against_system},
     control::serve,
     datapath::{Datapath, Found, InterfaceSpec, LeaseTable, PinDir},
@@ -42,6 +44,9 @@ use crate::{
     sys::clock,
     vrrp::{DriverParts, Start, WireSpec, spawn},
 };
+
+/// Changes of state that may wait to be told.
+const CHANGES: usize = 1024;
 
 /// Brings a node up. What was put into the kernel before a failure is taken out again, unless it
 /// was there before.
@@ -98,6 +103,7 @@ async fn bring_up(
     parts: &Parts,
     adopted: &mut bool,
 ) -> anyhow::Result<Node> {
+    let alerts = Arc::new(Alerts::start(config.alerts.as_ref(), &config.node.id)?);
     let interfaces = interfaces(&config, &facts)?;
     let built = routers::build(&config, &facts, &interfaces)
         .context("an interface changed while the node started")?;
@@ -158,11 +164,13 @@ async fn bring_up(
         ifindex: i.ifindex,
         mac: *mac,
     });
+    let (changes, changed) = mpsc::channel(CHANGES);
     let driver = DriverParts {
         interfaces: wires.collect(),
         leases: Arc::clone(&leases),
         events,
         peers: Arc::clone(&peers),
+        changes,
     };
     let mut tracking = routers::tracking(&config);
     let mut routers = Vec::new();
@@ -184,6 +192,7 @@ async fn bring_up(
         .map(|router| router.spec)
         .zip(starts)
         .collect();
+    alerts::follow(Arc::clone(&alerts), changed);
     let vrrp = spawn(driver, specs)?;
 
     let proxy = start_proxy(&config).await?;
@@ -239,6 +248,7 @@ async fn bring_up(
         prober,
         probe_queue,
         call_queue,
+        alerts,
     })
 }
 

@@ -10,10 +10,12 @@ use super::{
     run::{Node, Proxy},
     start::Parts,
 };
-use crate::{datapath::remove_egress_filter, sys::clock};
+use crate::{datapath::remove_egress_filter, sys::clock, vrrp::Snapshot};
 
 /// Neighbours have learnt of the new owner when nothing has arrived for so long.
 const QUIET: Duration = Duration::from_secs(1);
+/// How long the last alerts may take.
+const LAST_ALERTS: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(50);
 
 impl Node {
@@ -60,6 +62,8 @@ impl Node {
         if let Some(proxy) = proxy {
             proxy.task.abort();
         }
+        self.tell_the_end(if hurried { LOOK } else { LAST_ALERTS })
+            .await;
         if let Err(error) = std::fs::remove_file(&self.socket) {
             warn!(%error, socket = %self.socket.display(), "cannot remove the control socket");
         }
@@ -71,6 +75,22 @@ impl Node {
         withdraw(parts, &names).await?;
         info!("stopped");
         Ok(())
+    }
+
+    /// Once the routers have stopped, and that is known where alerts are made of it.
+    async fn tell_the_end(&self, limit: Duration) {
+        let start = Instant::now();
+        let stopped = |snapshot: &Snapshot| {
+            snapshot.router.state().kind() == hafw_vrrp::StateKind::Initialize
+        };
+        loop {
+            let stopped = self.vrrp.snapshots().iter().all(stopped);
+            sleep(LOOK).await;
+            if stopped || start.elapsed() >= limit {
+                break;
+            }
+        }
+        self.alerts.finish(limit).await;
     }
 
     /// Waits for the last request of the proxy, of which nothing may be heard for long, and then

@@ -4,7 +4,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd as _, BorrowedFd},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use hafw_common::{event::AdvertEvent, proto::VRRP_GROUP_V4};
@@ -12,7 +12,8 @@ use hafw_vrrp::{
     Effects, Engine, Event, Instant, Missed, Priority, Refusal, Revocation, RouterConfig,
     StateKind, Transition, wire::Advertisement,
 };
-use tracing::{error, info, warn};
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
 
 use super::{
     handoff::Handoff,
@@ -52,6 +53,21 @@ pub struct DriverParts {
     pub events: EventRing,
     /// Peers as XDP saw them: asked when the ring overflowed.
     pub peers: Arc<PeerTable>,
+    /// Told of every change of state. Never waited for: what finds it full is not told.
+    pub changes: mpsc::Sender<Change>,
+}
+
+/// A router's state changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its name.
+    pub router: String,
+    /// What changed.
+    pub transition: Transition,
+    /// The effective priority.
+    pub priority: Priority,
+    /// When.
+    pub at: SystemTime,
 }
 
 /// See the module.
@@ -60,11 +76,14 @@ pub(super) struct Driver {
     leases: Arc<LeaseTable>,
     events: EventRing,
     peers: Arc<PeerTable>,
+    changes: mpsc::Sender<Change>,
     routers: Vec<Router>,
 }
 
 struct Router {
     spec: RouterSpec,
+    /// After tracking.
+    priority: Priority,
     /// The priority of the last renewal, while Active.
     active_with: Option<u8>,
     handoff: Handoff,
@@ -100,12 +119,14 @@ impl Driver {
             leases,
             events,
             peers,
+            changes,
         } = parts;
         let wires = interfaces
             .iter()
             .map(Wire::open)
             .collect::<Result<_, _>>()?;
         let routers = routers.into_iter().enumerate().map(|(index, spec)| Router {
+            priority: spec.router.priority,
             spec,
             active_with: None,
             handoff: Handoff::default(),
@@ -125,8 +146,16 @@ impl Driver {
             leases,
             events,
             peers,
+            changes,
             routers,
         })
+    }
+
+    /// As what changes of state are told.
+    pub(super) fn set_priority(&mut self, router: usize, priority: Priority) {
+        if let Some(router) = self.routers.get_mut(router) {
+            router.priority = priority;
+        }
     }
 
     pub(super) fn set_local_in_fault(&mut self, router: usize, local: bool) {
@@ -364,6 +393,15 @@ impl Effects for Driver {
     fn transition(&mut self, index: usize, transition: Transition, now: Instant) {
         let Transition { from, to, cause } = transition;
         let router = &mut self.routers[index];
+        let change = Change {
+            router: router.spec.name.clone(),
+            transition,
+            priority: router.priority,
+            at: SystemTime::now(),
+        };
+        if self.changes.try_send(change).is_err() {
+            debug!(router = router.spec.name, "nobody takes changes of state");
+        }
         info!(
             router = router.spec.name,
             from = from.name(),

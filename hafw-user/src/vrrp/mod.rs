@@ -6,6 +6,6 @@ mod handoff;
 mod thread;
 mod wire;
 
-pub use driver::{DriverParts, RouterSpec};
+pub use driver::{Change, DriverParts, RouterSpec};
 pub use thread::{Handle, Snapshot, Start, StartError, spawn};
 pub use wire::WireSpec;

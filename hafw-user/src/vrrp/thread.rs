@@ -224,7 +224,10 @@ impl Thread {
         let Self { engine, driver, .. } = self;
         match command {
             Command::Start(router) => engine.startup(router, driver),
-            Command::Priority(router, priority) => engine.set_priority(router, priority),
+            Command::Priority(router, priority) => {
+                driver.set_priority(router, priority);
+                engine.set_priority(router, priority);
+            }
             Command::Fault { router, local } => {
                 for member in engine.group_of(router) {
                     driver.set_local_in_fault(*member, local);

@@ -68,7 +68,7 @@ impl Timing {
 /// Exactly one of the kinds.
 fn kind(section: &Section) -> Option<CheckKind> {
     let user = section.string("user");
-    let command = command(section);
+    let command = command(section, "command");
     let http = http(section);
     let tcp = socket_v4(section, "tcp");
     let process = process(section);
@@ -128,15 +128,16 @@ fn file(section: &Section) -> Option<CheckKind> {
     Some(CheckKind::File(file.value))
 }
 
-fn command(section: &Section) -> Option<Vec<String>> {
-    let words = section.list("command", "a word without a zero byte", |word| {
+/// A program with its arguments.
+pub(super) fn command(section: &Section, key: &str) -> Option<Vec<String>> {
+    let words = section.list(key, "a word without a zero byte", |word| {
         (!word.contains('\0')).then(|| word.to_owned())
     })?;
-    section.need_items("command", "word, the program");
+    section.need_items(key, "word, the program");
     let program = words.first()?;
     if !program.starts_with('/') {
         let message = format!(
-            "command: {:?}: expected the program's absolute path",
+            "{key}: {:?}: expected the program's absolute path",
             program.value
         );
         section.note(&program.place, message);

@@ -1,6 +1,7 @@
 //! From the file to the model: types, ranges, defaults. One kind of section a file. What is wrong
 //! is noted in the document, and reading goes on.
 
+mod alerts;
 mod check;
 mod router;
 mod service;
@@ -15,7 +16,7 @@ use std::{
 use hafw_config::{Document, Located, Section, Warning};
 use hafw_l7::{config::listeners, model::ProxyConfig};
 
-use super::model::{Check, Config, Interface, Node, Remains, Router, Service};
+use super::model::{Alerting, Check, Config, Interface, Node, Remains, Router, Service};
 use crate::datapath::XdpMode;
 
 const STATE_DIR: &str = "/run/hafw";
@@ -37,6 +38,8 @@ pub(super) struct Draft {
     pub(super) services: Vec<Service>,
     pub(super) proxy: ProxyConfig,
     pub(super) listeners: Vec<Located<SocketAddr>>,
+    pub(super) alerts: Option<Alerting>,
+    pub(super) metrics: Option<SocketAddr>,
     /// There was no mistake in any router: one that is not in `routers` does not exist.
     pub(super) routers_complete: bool,
     /// As `routers_complete`.
@@ -54,6 +57,8 @@ impl Draft {
             services,
             proxy,
             listeners,
+            alerts,
+            metrics,
             ..
         } = self;
         for router in &routers {
@@ -77,6 +82,8 @@ impl Draft {
             services,
             proxy,
             listeners,
+            alerts,
+            metrics,
             warnings,
         })
     }
@@ -98,9 +105,13 @@ pub(super) fn draft(document: &Document) -> Draft {
         .and_then(|section| node(&section));
     let interfaces = each(&root, "interface", interface);
     let services = each(&root, "service", service::service);
-    for section in ["cluster", "alerts", "metrics"] {
-        root.not_yet(section, &[]);
-    }
+    let alerts = root
+        .table("alerts")
+        .and_then(|section| alerts::alerts(&section));
+    let metrics = root
+        .table("metrics")
+        .and_then(|section| alerts::metrics(&section));
+    root.not_yet("cluster", &[]);
     root.finish();
     Draft {
         node,
@@ -110,6 +121,8 @@ pub(super) fn draft(document: &Document) -> Draft {
         services,
         proxy,
         listeners,
+        alerts,
+        metrics,
         routers_complete: before == after_routers,
         checks_complete: after_routers == after_checks,
     }

@@ -1,5 +1,6 @@
 //! What is read, what it means, and the exact words for what is refused.
 
+mod alerts;
 mod keys;
 mod machine;
 mod meaning;
