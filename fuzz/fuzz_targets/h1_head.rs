@@ -44,6 +44,7 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
         workers: 1,
         upstreams: vec![upstream],
         servers: vec![server],
+        ..ProxyConfig::default()
     })
     .expect("the plan is good")
 });

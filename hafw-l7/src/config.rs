@@ -76,13 +76,21 @@ impl ProxyConfig {
         let root = document.root();
         let upstreams = root.tables("upstream", "upstream");
         let servers = root.tables("server", "server");
-        let workers = root.table("proxy").and_then(|proxy| {
-            let workers = proxy.number("workers", 0..=1024);
+        let proxy = root.table("proxy");
+        let read = |key, range| proxy.as_ref().and_then(|proxy| proxy.integer(key, range));
+        let number = |key, most| value_or(read(key, 0..=most), 0);
+        let [workers, max_connections, max_connections_per_source] = [
+            number("workers", 1024),
+            number("max_connections", 10_000_000),
+            number("max_connections_per_source", 10_000_000),
+        ];
+        if let Some(proxy) = &proxy {
             proxy.finish();
-            workers
-        });
+        }
         let config = Self {
-            workers: value_or(workers, 0),
+            workers: u16::try_from(workers).unwrap_or(0),
+            max_connections: u32::try_from(max_connections).unwrap_or(0),
+            max_connections_per_source: u32::try_from(max_connections_per_source).unwrap_or(0),
             upstreams: upstreams.iter().filter_map(upstream::read).collect(),
             servers: servers
                 .iter()

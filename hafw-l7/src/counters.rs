@@ -29,6 +29,10 @@ pub struct Totals {
     pub client_timeouts: u64,
     /// Connections closed because TLS could not be set up.
     pub tls_failed: u64,
+    /// Connections closed at once because there were too many, in all or of their source.
+    pub over_limit: u64,
+    /// Requests refused because their rate limit was exceeded.
+    pub rate_limited: u64,
     /// Requests given up because the client went away.
     pub client_aborts: u64,
     /// Answers cut short because the upstream server broke off within the body.
@@ -54,6 +58,8 @@ impl Totals {
         self.stale_replaced += other.stale_replaced;
         self.client_timeouts += other.client_timeouts;
         self.tls_failed += other.tls_failed;
+        self.over_limit += other.over_limit;
+        self.rate_limited += other.rate_limited;
         self.client_aborts += other.client_aborts;
         self.truncated += other.truncated;
         self.bytes_received += other.bytes_received;

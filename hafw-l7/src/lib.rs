@@ -25,8 +25,8 @@
 //! * Requests and answers that two readers could understand differently are refused: any doubt about
 //!   a body's length, bare line feeds, folded lines, control characters, a Host that differs from
 //!   the target's.
-//! * Request bodies up to 16 KiB are read before a server is asked, and can be sent again; larger
-//!   and chunked ones are passed on as they come.
+//! * Request bodies up to `replay_buffer` are read before a server is asked, and can be sent again;
+//!   larger and chunked ones are passed on as they come.
 //!
 //! Not in this version: Upgrade (removed, so that the server answers plainly), the
 //! PROXY protocol, access logs.
@@ -39,6 +39,7 @@ pub mod counters;
 mod health;
 pub mod http1;
 pub mod http2;
+pub mod limits;
 pub mod listeners;
 pub mod model;
 pub mod plan;

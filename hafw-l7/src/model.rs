@@ -8,7 +8,9 @@ mod upstream;
 
 use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
-pub use options::{ErrorPage, NextUpstream, Options, RetryCondition, SetHeader, Timeouts};
+pub use options::{
+    ErrorPage, NextUpstream, Options, RateLimit, RetryCondition, SetHeader, Timeouts,
+};
 pub use route::{
     Action, Condition, Field, Network, PathChange, PathCondition, Respond, Rewrite, RewriteEnd,
     Route, Test,
@@ -23,6 +25,10 @@ use crate::tls::model::ListenTls;
 pub struct ProxyConfig {
     /// Worker threads; 0 means one per core that the process may run on.
     pub workers: u16,
+    /// Most client connections at once, over all workers; 0 = no limit.
+    pub max_connections: u32,
+    /// The same for each client's address.
+    pub max_connections_per_source: u32,
     /// The clusters that routes name, by unique name.
     pub upstreams: Vec<Upstream>,
     /// The virtual servers, in the order of the file.

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 pub use action::{ActionPlan, PathChangePlan, RespondPlan, RoutePlan};
 pub(crate) use options::append_line;
-pub use options::{HeaderChanges, HeaderPlan, Limits, OptionsPlan};
+pub use options::{HeaderChanges, HeaderPlan, Limits, OptionsPlan, RatePlan};
 pub use routing::{Resolved, Unrouted};
 pub use upstream::{StickyPlan, UpstreamPlan};
 
@@ -27,6 +27,8 @@ pub struct Plan {
     /// The clusters, in the order of the model.
     pub upstreams: Vec<UpstreamPlan>,
     pub servers: Vec<ServerPlan>,
+    /// Most client connections, and most of one source; 0 = no limit.
+    pub connections: (u32, u32),
     /// By address; there are few.
     sites: Vec<(SocketAddr, Site)>,
 }
@@ -132,6 +134,7 @@ impl Plan {
         let mut plan = Self {
             upstreams: upstreams.collect::<Result<_, _>>()?,
             servers: Vec::with_capacity(config.servers.len()),
+            connections: (config.max_connections, config.max_connections_per_source),
             sites: Vec::new(),
         };
         for (index, server) in config.servers.iter().enumerate() {
@@ -149,6 +152,20 @@ impl Plan {
         sites
             .find(|(known, _)| *known == address)
             .map(|(_, site)| site)
+    }
+
+    /// Every rate limit.
+    pub fn rates(&self) -> impl Iterator<Item = &RatePlan> {
+        let servers = self.servers.iter();
+        servers
+            .flat_map(|server| {
+                let own = server
+                    .routes
+                    .iter()
+                    .filter_map(|route| route.options.as_ref());
+                own.chain([&server.options])
+            })
+            .flat_map(|options| &options.rates)
     }
 
     fn site_mut(&mut self, address: SocketAddr, first: usize) -> &mut Site {
@@ -233,10 +250,12 @@ impl ServerPlan {
             },
             what: error.to_string(),
         })?;
-        let options = OptionsPlan::new(&server.options).map_err(|error| error.within(index, None));
+        let options = OptionsPlan::new(&server.options, &format!("{index}"))
+            .map_err(|error| error.within(index, None));
         let rewrites = rules(&server.rewrites).map_err(|error| error.within(index, None));
         let routes = server.routes.iter().enumerate().map(|(at, route)| {
-            RoutePlan::new(at, route, clusters).map_err(|error| error.within(index, Some(at)))
+            RoutePlan::new(&format!("{index}/{at}"), at, route, clusters)
+                .map_err(|error| error.within(index, Some(at)))
         });
         let name = server.hosts.iter().find(|name| !name.starts_with('~'));
         Ok(Self {
@@ -329,6 +348,7 @@ mod tests {
             workers: 1,
             upstreams: vec![upstream("web")],
             servers,
+            ..ProxyConfig::default()
         })
     }
 
@@ -422,6 +442,7 @@ mod tests {
                 workers: 1,
                 upstreams,
                 servers: Vec::new(),
+                ..ProxyConfig::default()
             };
             Plan::new(&config).unwrap_err().place
         };

@@ -18,6 +18,7 @@ use crate::{
     control::{Status, WorkerStatus},
     counters::{self, Totals},
     health::Probers,
+    limits,
     listeners::Listeners,
     model::ProxyConfig,
     plan::{Plan, PlanError},
@@ -79,7 +80,9 @@ impl Process {
         config: ProxyConfig,
         listeners: Listeners,
     ) -> Result<Rc<Self>, ConfigureError> {
-        let workers = (0..config.worker_count()).map(Worker::start);
+        let limits = Arc::<limits::Shared>::default();
+        let workers =
+            (0..config.worker_count()).map(|index| Worker::start(index, Arc::clone(&limits)));
         let process = Self {
             started: Instant::now(),
             workers: workers.collect::<Result<_, _>>()?,

@@ -5,10 +5,15 @@ use std::collections::BTreeSet;
 use hafw_config::Section;
 
 use super::{value_or, values};
-use crate::model::{ErrorPage, NextUpstream, Options, RetryCondition, SetHeader, Timeouts};
+use crate::model::{
+    ErrorPage, NextUpstream, Options, RateLimit, RetryCondition, SetHeader, Timeouts,
+};
+
+/// The most memory that a request's body may take.
+const MAX_REPLAY_BUFFER: u64 = 16 << 20;
 
 /// The keys that a route may set too.
-const ROUTE_KEYS: [&str; 15] = [
+const ROUTE_KEYS: [&str; 17] = [
     "set_headers",
     "add_headers",
     "set_response_headers",
@@ -22,6 +27,8 @@ const ROUTE_KEYS: [&str; 15] = [
     "client_body_timeout",
     "keepalive_timeout",
     "client_max_body_size",
+    "replay_buffer",
+    "rate_limit",
     "error_page",
     "client_header_timeout",
 ];
@@ -48,6 +55,8 @@ pub(super) fn read(section: &Section, base: &Options) -> (Options, bool) {
             section.size("client_max_body_size"),
             base.client_max_body_size,
         ),
+        replay_buffer: read_replay_buffer(section, base.replay_buffer),
+        rate_limits: read_rate_limits(section, &base.rate_limits),
         error_pages: read_error_pages(section, &base.error_pages),
     };
     (options, ROUTE_KEYS.iter().any(|key| section.has(key)))
@@ -103,6 +112,55 @@ fn read_timeouts(section: &Section, base: &Timeouts) -> Timeouts {
         client_body: read("client_body_timeout", base.client_body),
         keepalive: read("keepalive_timeout", base.keepalive),
     }
+}
+
+fn read_replay_buffer(section: &Section, base: u64) -> u64 {
+    let size = value_or(section.size("replay_buffer"), base);
+    if size > MAX_REPLAY_BUFFER {
+        section.wrong("replay_buffer", "expected at most \"16MiB\"");
+    }
+    size
+}
+
+/// A list of limits replaces the whole of the server's.
+fn read_rate_limits(section: &Section, base: &[RateLimit]) -> Vec<RateLimit> {
+    if !section.has("rate_limit") {
+        return base.to_vec();
+    }
+    let limits = section.table_or_tables("rate_limit", "rate_limit");
+    limits.iter().filter_map(read_rate_limit).collect()
+}
+
+fn read_rate_limit(section: &Section) -> Option<RateLimit> {
+    let standard = RateLimit::default();
+    let expected = "a rate such as \"10/s\" or \"30/m\"";
+    let rate = section.need("rate", section.parsed("rate", expected, parse_rate));
+    let burst = section.number("burst", 0..=1_000_000);
+    let nodelay = section.boolean("nodelay");
+    let key = section.string("key");
+    let status = section.number("status", 400..=599);
+    let zone = section.string("zone");
+    section.finish();
+    Some(RateLimit {
+        rate: rate?.value,
+        burst: value_or(burst, standard.burst),
+        nodelay: value_or(nodelay, standard.nodelay),
+        key: value_or(key, standard.key),
+        status: value_or(status, standard.status),
+        zone: zone.map(|zone| zone.value),
+    })
+}
+
+/// nginx's `10r/s` too.
+fn parse_rate(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_once('/')?;
+    let number: u64 = number.strip_suffix('r').unwrap_or(number).parse().ok()?;
+    let rate = match unit {
+        "s" => number.checked_mul(1000),
+        "m" => number.checked_mul(1000).map(|rate| rate / 60),
+        _ => None,
+    };
+    rate.filter(|rate| (1..=1_000_000_000).contains(rate))
 }
 
 /// A list of pages replaces the whole of the server's.

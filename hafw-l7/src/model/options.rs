@@ -19,6 +19,10 @@ pub struct Options {
     pub timeouts: Timeouts,
     /// Longest request body in bytes; 0 = no limit.
     pub client_max_body_size: u64,
+    /// Longest request body in bytes that is read before a server is asked, and can be sent again.
+    pub replay_buffer: u64,
+    /// All of them count.
+    pub rate_limits: Vec<RateLimit>,
     /// What the client gets instead of the proxy's own answers with these statuses.
     pub error_pages: Vec<ErrorPage>,
 }
@@ -33,6 +37,8 @@ impl Default for Options {
             next_upstream: NextUpstream::default(),
             timeouts: Timeouts::default(),
             client_max_body_size: 1024 * 1024,
+            replay_buffer: 16 * 1024,
+            rate_limits: Vec::new(),
             error_pages: Vec::new(),
         }
     }
@@ -43,6 +49,37 @@ impl Default for Options {
 pub struct SetHeader {
     pub name: String,
     pub value: String,
+}
+
+/// How many requests a key may make (nginx's `limit_req`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimit {
+    /// Thousandths of a request a second; at least 1.
+    pub rate: u64,
+    /// Requests that may exceed it.
+    pub burst: u32,
+    /// Those are not delayed.
+    pub nodelay: bool,
+    /// Whose requests count together, a [template](crate::template::Template). Requests for which
+    /// it is empty are not counted.
+    pub key: String,
+    /// What refused requests are answered with.
+    pub status: u16,
+    /// Limits of one zone count together.
+    pub zone: Option<String>,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self {
+            rate: 1000,
+            burst: 0,
+            nodelay: false,
+            key: "$remote_addr".to_owned(),
+            status: 429,
+            zone: None,
+        }
+    }
 }
 
 /// A page for the proxy's own answers.

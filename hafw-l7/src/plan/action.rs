@@ -58,6 +58,7 @@ const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 impl RoutePlan {
     pub(super) fn new(
+        place: &str,
         index: usize,
         route: &Route,
         clusters: &BTreeMap<&str, usize>,
@@ -94,7 +95,10 @@ impl RoutePlan {
                 }
             }
         };
-        let options = route.options.as_ref().map(OptionsPlan::new).transpose()?;
+        let options = route.options.as_ref();
+        let options = options
+            .map(|options| OptionsPlan::new(options, place))
+            .transpose()?;
         Ok(Self {
             action,
             rewrites: rules(&route.rewrites)?,

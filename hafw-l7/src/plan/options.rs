@@ -2,6 +2,7 @@
 
 use super::{KeyError, is_token};
 use crate::{
+    limits::Rate,
     model::{ErrorPage, Options, SetHeader, Timeouts},
     retry::{Millis, Policy, millis},
     template::{Scope, Template, Values},
@@ -14,7 +15,20 @@ pub struct OptionsPlan {
     pub response_headers: HeaderChanges,
     pub policy: Policy,
     pub limits: Limits,
+    /// Longest request body in bytes that is read before a server is asked.
+    pub replay_buffer: u64,
+    pub rates: Vec<RatePlan>,
     pages: Vec<ErrorPage>,
+}
+
+/// A compiled [`RateLimit`].
+#[derive(Clone, Debug)]
+pub struct RatePlan {
+    pub rate: Rate,
+    pub key: Template,
+    pub status: u16,
+    /// Its zone's name.
+    pub zone: String,
 }
 
 /// What is done to the header lines of a message.
@@ -59,7 +73,26 @@ const NOT_TO_BE_SET: [&str; 9] = [
 ];
 
 impl OptionsPlan {
-    pub(super) fn new(options: &Options) -> Result<Self, KeyError> {
+    /// `place` tells the options apart from others.
+    pub(super) fn new(options: &Options, place: &str) -> Result<Self, KeyError> {
+        let rates = options
+            .rate_limits
+            .iter()
+            .enumerate()
+            .map(|(entry, limit)| {
+                let key = Template::new(&limit.key).map_err(|error| KeyError {
+                    key: "rate_limit",
+                    entry: Some(entry),
+                    what: format!("rate_limit: key: {error}"),
+                })?;
+                let zone = limit.zone.as_ref().map(|zone| format!("zone {zone}"));
+                Ok(RatePlan {
+                    rate: Rate::new(limit),
+                    key,
+                    status: limit.status,
+                    zone: zone.unwrap_or_else(|| format!("{place}/{entry}")),
+                })
+            });
         let request_headers = HeaderChanges {
             set: headers("set_headers", &options.set_headers)?,
             add: headers("add_headers", &options.add_headers)?,
@@ -102,6 +135,8 @@ impl OptionsPlan {
             },
             policy: Policy::new(&options.next_upstream),
             limits: Limits::new(&options.timeouts, options.client_max_body_size),
+            replay_buffer: options.replay_buffer,
+            rates: rates.collect::<Result<_, _>>()?,
             pages: options.error_pages.clone(),
         })
     }

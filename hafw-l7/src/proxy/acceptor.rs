@@ -83,7 +83,22 @@ fn drain(shared: &Rc<Shared>, address: SocketAddr, listener: TcpListener) {
 }
 
 fn start(shared: &Rc<Shared>, address: SocketAddr, stream: TcpStream, client: SocketAddr) {
-    tokio::task::spawn_local(arrival::serve(Rc::clone(shared), stream, client, address));
+    let (most, most_per_source) = shared.generation.borrow().plan.connections;
+    let admission = if most > 0 || most_per_source > 0 {
+        let admitted = shared.limits.admit(client.ip(), most, most_per_source);
+        if admitted.is_none() {
+            shared.count(|totals| totals.over_limit += 1);
+            return;
+        }
+        admitted
+    } else {
+        None
+    };
+    let served = arrival::serve(Rc::clone(shared), stream, client, address);
+    tokio::task::spawn_local(async move {
+        served.await;
+        drop(admission);
+    });
 }
 
 /// Whether an error of accept(2) is about the connection it was to return.

@@ -6,6 +6,7 @@ use std::{
     pin::pin,
     rc::Rc,
     task::Poll,
+    time::Duration,
 };
 
 use tracing::debug;
@@ -34,6 +35,11 @@ impl Session {
         };
         if let Some(own) = &exchange.own {
             return self.answer_own(own, &exchange).await;
+        }
+        if exchange.delay > 0
+            && let Err(ending) = self.wait(exchange.delay, exchange.body.is_none()).await
+        {
+            return self.end(&exchange, ending).await;
         }
         let mut exchange = exchange;
         let mut upload = None;
@@ -86,6 +92,21 @@ impl Session {
             }
         }
         self.fail(&exchange, upload.as_ref(), status).await
+    }
+
+    /// Waits, so that a request keeps to its rate. The worker's timers are too coarse for that.
+    async fn wait(&mut self, delay: Millis, mut watch: bool) -> Result<(), Ending> {
+        let mut slept = pin!(tokio::time::sleep(Duration::from_millis(delay)));
+        poll_fn(|context| {
+            if slept.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            match self.is_client_gone(context, &mut watch) {
+                true => Poll::Ready(Err(Ending::ClientGone)),
+                false => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// The server whose turn it is; waits for one if all have as many requests as they may.

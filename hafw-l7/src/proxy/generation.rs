@@ -3,7 +3,9 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     rc::Rc,
+    sync::Arc,
 };
 
 use tokio::sync::Notify;
@@ -11,8 +13,9 @@ use tracing::warn;
 
 use super::wire::Wire;
 use crate::{
+    limits::{self, Zone},
     model::{Address, ProxyConfig},
-    plan::{Plan, PlanError},
+    plan::{Plan, PlanError, RatePlan},
     retry::{Attempts, Millis},
     upstream::{Asker, Group, IdlePool, Outcome, Tried},
 };
@@ -25,6 +28,8 @@ const IDLE_LIFETIME: Millis = 60_000;
 pub(crate) struct Generation {
     pub(crate) plan: Plan,
     pub(crate) clusters: Vec<Cluster>,
+    /// By the names that the plan's rate limits have.
+    zones: BTreeMap<String, Arc<Zone>>,
 }
 
 /// A cluster's servers and the idle connections to them.
@@ -52,7 +57,11 @@ pub(crate) struct Turn {
 
 impl Generation {
     /// Compiles a configuration, with what `old` knows of the servers that both have.
-    pub(crate) fn new(config: &ProxyConfig, old: Option<&Self>) -> Result<Self, PlanError> {
+    pub(crate) fn new(
+        config: &ProxyConfig,
+        old: Option<&Self>,
+        limits: &limits::Shared,
+    ) -> Result<Self, PlanError> {
         let clusters = config.upstreams.iter().map(|upstream| {
             let mut group = Group::new(upstream);
             let before = old.and_then(|old| old.clusters.iter().find(|c| c.name == upstream.name));
@@ -69,10 +78,21 @@ impl Generation {
                 freed: Notify::new(),
             }
         });
+        let plan = Plan::new(config)?;
+        let zones = plan.rates().map(|rate| {
+            let zone = limits.zone(&rate.zone);
+            (rate.zone.clone(), zone)
+        });
         Ok(Self {
             clusters: clusters.collect(),
-            plan: Plan::new(config)?,
+            zones: zones.collect(),
+            plan,
         })
+    }
+
+    /// The zone of one of the plan's rate limits.
+    pub(crate) fn zone(&self, rate: &RatePlan) -> Option<&Zone> {
+        self.zones.get(&rate.zone).map(|zone| &**zone)
     }
 
     /// Closes idle connections that are old or that their servers closed.

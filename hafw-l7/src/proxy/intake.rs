@@ -18,16 +18,16 @@ use crate::{
         self, Body, MAX_HEAD, forward,
         request::{self, RequestBody, RequestHead},
     },
-    plan::{ActionPlan, Limits, OptionsPlan, Resolved, StickyPlan, Unrouted, UpstreamPlan},
+    limits::Verdict,
+    plan::{
+        ActionPlan, Limits, OptionsPlan, RatePlan, Resolved, StickyPlan, Unrouted, UpstreamPlan,
+    },
     retry::Millis,
     route::{Fields as _, cookie, path},
     template::{Scope, Values},
     upstream::{Asker, hash_of},
     values::RequestValues,
 };
-
-/// The largest request body that is read before a server is asked, and can be sent again.
-const SMALL_BODY: u64 = 16 * 1024;
 
 /// How long a connection stays for a request that may be on its way when the worker stops. Its
 /// answer says that the connection closes.
@@ -44,6 +44,8 @@ pub(crate) struct Exchange {
     pub(super) cluster: usize,
     /// What its server is chosen by.
     pub(super) asker: Asker,
+    /// How long it waits before a server is asked, so that it keeps to a rate.
+    pub(super) delay: Millis,
     /// What is answered without asking a server.
     pub(super) own: Option<Own>,
     /// What the upstream server is sent: the head, and a small body in full.
@@ -286,7 +288,7 @@ impl Session {
         let options = plan.options(current.route);
         let (missing, body) = match head.body {
             RequestBody::Length(len) if len > options.limits.body_size => return Err(413),
-            RequestBody::Length(len) if len <= SMALL_BODY => (len as usize, None),
+            RequestBody::Length(len) if len <= options.replay_buffer => (len as usize, None),
             RequestBody::Length(len) => (0, Some(Body::Length(len))),
             RequestBody::Chunked => (0, Some(Body::chunked())),
         };
@@ -300,6 +302,7 @@ impl Session {
                 draw: self.shared.ids.draw(),
                 stick_to: None,
             },
+            delay: 0,
             own: None,
             message: self.shared.buffers.text(),
             missing,
@@ -314,11 +317,11 @@ impl Session {
         let resolved = match resolved {
             Ok(resolved) => resolved,
             Err(Unrouted::NotFound) => {
-                exchange.own = Some(Own::Unrouted(404));
+                exchange.own = Some(Own::Refused(404));
                 return Ok(exchange);
             }
             Err(Unrouted::Circle) => {
-                exchange.own = Some(Own::Unrouted(500));
+                exchange.own = Some(Own::Refused(500));
                 return Ok(exchange);
             }
             Err(Unrouted::Redirect { status, to, .. }) => {
@@ -335,6 +338,15 @@ impl Session {
         };
         let route = plan.routes.get(resolved.route).ok_or(404_u16)?;
         let lines = plan.with_scope(&resolved, path, head, |scope| {
+            if !options.rates.is_empty() {
+                match self.judge_rates(&generation, &options.rates, scope, &values) {
+                    Ok(delay) => exchange.delay = delay,
+                    Err(status) => {
+                        exchange.own = Some(Own::Refused(status));
+                        return self.answer_lines(options, scope, &values);
+                    }
+                }
+            }
             if let ActionPlan::Upstream(cluster) = route.action {
                 let target = resolved.target.as_deref();
                 let message = &mut exchange.message;
@@ -350,6 +362,34 @@ impl Session {
         });
         self.set_answer_lines(lines);
         Ok(exchange)
+    }
+
+    /// How long a request has to wait for its rate limits; an error is a status.
+    fn judge_rates(
+        &self,
+        generation: &Generation,
+        rates: &[RatePlan],
+        scope: &Scope<'_>,
+        values: &impl Values,
+    ) -> Result<Millis, u16> {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+        let now = now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000;
+        let mut longest = 0;
+        for rate in rates {
+            let mut key = self.shared.buffers.text();
+            rate.key.render(scope, values, &mut key);
+            let Some(zone) = generation.zone(rate).filter(|_| !key.is_empty()) else {
+                continue;
+            };
+            match zone.take(&key, rate.rate, now) {
+                Verdict::Pass(delay) => longest = longest.max(delay),
+                Verdict::Refuse => {
+                    self.shared.count(|totals| totals.rate_limited += 1);
+                    return Err(rate.status);
+                }
+            }
+        }
+        Ok(longest)
     }
 
     fn complete_asker(

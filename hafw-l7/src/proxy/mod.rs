@@ -28,6 +28,7 @@ pub(crate) mod worker;
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -37,7 +38,7 @@ use ids::Ids;
 use timers::Timers;
 use tokio::sync::Notify;
 
-use crate::{counters::Totals, retry::Millis};
+use crate::{counters::Totals, limits, retry::Millis};
 
 /// What the tasks of one worker share.
 #[derive(Debug)]
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     emptied: Notify,
     date: RefCell<Date>,
     ids: Ids,
+    limits: Arc<limits::Shared>,
 }
 
 /// The value of Date, made once per second.
@@ -62,7 +64,7 @@ struct Date {
 }
 
 impl Shared {
-    fn new(generation: Generation) -> Rc<Self> {
+    fn new(generation: Generation, limits: Arc<limits::Shared>) -> Rc<Self> {
         Rc::new(Self {
             timers: Timers::new(),
             buffers: Rc::default(),
@@ -72,6 +74,7 @@ impl Shared {
             emptied: Notify::new(),
             date: RefCell::default(),
             ids: Ids::new(),
+            limits,
         })
     }
 

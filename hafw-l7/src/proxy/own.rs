@@ -29,8 +29,8 @@ pub(crate) struct Current {
 /// What is answered without asking a server.
 #[derive(Debug)]
 pub(crate) enum Own {
-    /// That no route takes the request, with this status.
-    Unrouted(u16),
+    /// That the request is not served, with this status.
+    Refused(u16),
     /// What a route or a rule says.
     Routed(Routed),
 }
@@ -90,7 +90,7 @@ impl Session {
         let close =
             is_unread || !exchange.keep_alive || !exchange.http11 || self.shared.stopping.get();
         match own {
-            Own::Unrouted(status) => self.answer(*status, close, exchange.is_head).await?,
+            Own::Refused(status) => self.answer(*status, close, exchange.is_head).await?,
             Own::Routed(routed) => {
                 let text = self.own_text(routed, close, exchange.is_head);
                 self.count_answer(routed.status);

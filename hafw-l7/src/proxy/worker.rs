@@ -12,6 +12,7 @@ use tracing::{error, warn};
 use super::{Shared, acceptor::Acceptor, generation::Generation};
 use crate::{
     counters::{Totals, UpstreamCounters},
+    limits,
     listeners::ListenerKey,
     model::{Address, ProxyConfig},
 };
@@ -78,7 +79,7 @@ impl HealthReports {
 
 impl Worker {
     /// Starts a thread that waits for its configuration.
-    pub(crate) fn start(index: usize) -> io::Result<Self> {
+    pub(crate) fn start(index: usize, limits: Arc<limits::Shared>) -> io::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -86,7 +87,7 @@ impl Worker {
             .build()?;
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || LocalSet::new().block_on(&runtime, run(receiver)))?;
+            .spawn(move || LocalSet::new().block_on(&runtime, run(receiver, limits)))?;
         Ok(Self { commands, thread })
     }
 
@@ -123,12 +124,12 @@ impl Worker {
     }
 }
 
-async fn run(mut commands: mpsc::UnboundedReceiver<Command>) {
-    let generation = match Generation::new(&ProxyConfig::default(), None) {
+async fn run(mut commands: mpsc::UnboundedReceiver<Command>, limits: Arc<limits::Shared>) {
+    let generation = match Generation::new(&ProxyConfig::default(), None, &limits) {
         Ok(generation) => generation,
         Err(error) => return error!(%error, "the empty configuration"),
     };
-    let shared = Shared::new(generation);
+    let shared = Shared::new(generation, limits);
     let mut acceptors = BTreeMap::new();
     let mut stop_at = None;
     let ticker = Rc::clone(&shared.timers);
@@ -193,7 +194,7 @@ fn configure(
     acceptors: &mut BTreeMap<ListenerKey, Acceptor>,
 ) {
     let old = shared.generation();
-    match Generation::new(config, Some(&old)) {
+    match Generation::new(config, Some(&old), &shared.limits) {
         Ok(generation) => *shared.generation.borrow_mut() = Rc::new(generation),
         // It was checked before it was sent here.
         Err(error) => return error!(%error, "a configuration that cannot be compiled"),

@@ -171,3 +171,114 @@ fn a_server_that_takes_no_more_of_a_body_times_out() {
     assert_eq!(sender.join().unwrap(), 504);
     drop(done);
 }
+
+#[test]
+fn requests_beyond_a_rate_are_refused_and_bursts_are_delayed() {
+    let web = Upstream::answering(answer(200, "ok"));
+    let proxy = Proxy::start(
+        &[("web", &[web.address])],
+        r#"
+[[server.route]]
+path_prefix = "/strict"
+rate_limit = { rate = "1/m", burst = 1, nodelay = true, key = "$http_x_user" }
+upstream = "web"
+[[server.route]]
+path_prefix = "/burst"
+rate_limit = [{ rate = "20/s", burst = 2, status = 503 }]
+upstream = "web"
+"#,
+    );
+    let strict = |user: &str| {
+        let request = format!("GET /strict HTTP/1.1\r\nHost: www.oldboy.com\r\n{user}\r\n");
+        proxy.ask(request).status
+    };
+
+    assert_eq!([0; 3].map(|_| strict("X-User: a\r\n")), [200, 200, 429]);
+    assert_eq!(strict("X-User: b\r\n"), 200, "keys count for themselves");
+    assert_eq!([0; 3].map(|_| strict("")), [200; 3], "no key, no limit");
+    assert_eq!(proxy.status().totals.rate_limited, 1);
+
+    let mut clients: Vec<_> = (0..4).map(|_| proxy.client()).collect();
+    let start = Instant::now();
+    for client in &mut clients {
+        client.get("www.oldboy.com", "/burst");
+    }
+    let mut statuses: Vec<_> = clients
+        .iter_mut()
+        .map(|client| client.response().status)
+        .collect();
+    statuses.sort_unstable();
+    // The machine may be so slow that the last came when there was room again.
+    assert_eq!(statuses[..3], [200; 3]);
+    assert!(
+        start.elapsed() >= Duration::from_millis(90),
+        "two were delayed"
+    );
+    let asked = web.seen();
+    let bursts = asked.iter().filter(|r| r.line().contains("/burst")).count();
+    assert_eq!(bursts, statuses.iter().filter(|s| **s == 200).count());
+}
+
+#[test]
+fn a_source_has_so_many_connections_and_no_more() {
+    let web = Upstream::answering(answer(200, "ok"));
+    let proxy = Proxy::start_with(|address| {
+        format!(
+            "[[upstream]]\nname = \"web\"\nserver = [{{ address = \"{}\" }}]\n\
+             [[server]]\nlisten = [\"{address}\"]\ndefault = true\n\
+             [[server.route]]\nupstream = \"web\"\n\
+             [proxy]\nworkers = 2\nmax_connections_per_source = 2\n",
+            web.address
+        )
+    });
+    let (mut first, mut second) = (proxy.client(), proxy.client());
+    for client in [&mut first, &mut second] {
+        client.get("a", "/");
+        assert_eq!(client.response().status, 200);
+    }
+
+    assert!(proxy.client().is_closed());
+    assert_eq!(proxy.status().totals.over_limit, 1);
+
+    drop(first);
+    wait_until("the first to be forgotten", || {
+        proxy.status().totals.active == 1
+    });
+    assert_eq!(proxy.get("/").status, 200);
+}
+
+#[test]
+fn a_body_within_the_replay_buffer_is_sent_again_and_a_longer_one_is_not() {
+    let broken = Upstream::start(|_, connection| connection.close());
+    let web = Upstream::start(|request, connection| {
+        connection.send(answer(200, &request.body.len().to_string()));
+    });
+    let proxy = Proxy::start(
+        &[
+            ("web", &[broken.address, web.address]),
+            ("other", &[broken.address, web.address]),
+        ],
+        r#"
+next_upstream = ["error", "non_idempotent"]
+client_max_body_size = "1MiB"
+[[server.route]]
+path_prefix = "/kept"
+replay_buffer = "256KiB"
+upstream = "web"
+[[server.route]]
+replay_buffer = 0
+upstream = "other"
+"#,
+    );
+    let post = |path: &str, len: usize| {
+        let body = "x".repeat(len);
+        proxy.ask(format!(
+            "POST {path} HTTP/1.1\r\nHost: www.oldboy.com\r\nContent-Length: {len}\r\n\r\n{body}"
+        ))
+    };
+
+    let kept = post("/kept", 200_000);
+    assert_eq!((kept.status, kept.text()), (200, "200000"));
+    assert_eq!(broken.seen().len(), 1);
+    assert_eq!(post("/passed", 1000).status, 502);
+}

@@ -305,3 +305,123 @@ workers = 1
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
+
+/// A server that answers a path `/STATUS/...` with that status the first time it is asked for that
+/// path by anybody, and with 200 from then on.
+struct Failing {
+    servers: [Upstream; 2],
+}
+
+impl Failing {
+    fn start() -> Self {
+        let asked =
+            std::sync::Arc::<std::sync::Mutex<std::collections::BTreeSet<String>>>::default();
+        let servers = [0, 1].map(|_| {
+            let asked = std::sync::Arc::clone(&asked);
+            Upstream::start(move |request, connection| {
+                let path = request
+                    .line()
+                    .split(' ')
+                    .nth(1)
+                    .unwrap_or_default()
+                    .to_owned();
+                let kind = path.split('/').nth(1).unwrap_or_default().to_owned();
+                if !asked.lock().unwrap().insert(path) {
+                    return connection.send(answer(200, "second"));
+                }
+                match kind.as_str() {
+                    "close" => connection.close(),
+                    "reset" => connection.reset(),
+                    "garbage" => {
+                        connection.send("HTTP/1.1 200 OK\r\nno colon\r\n\r\n");
+                        connection.close();
+                    }
+                    status => connection.send(answer(status.parse().unwrap(), "first")),
+                }
+            })
+        });
+        Self { servers }
+    }
+
+    /// How often a path was asked for.
+    fn asked(&self, path: &str) -> usize {
+        let seen = self.servers.iter().flat_map(Upstream::seen);
+        seen.filter(|request| request.line().split(' ').nth(1) == Some(path))
+            .count()
+    }
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn another_server_is_asked_when_nginx_asks_another() {
+    const POLICIES: [&str; 5] = [
+        "error timeout",
+        "error invalid_header http_403 http_404 http_429",
+        "http_500 http_502 http_503 http_504",
+        "error http_502 non_idempotent",
+        "off",
+    ];
+    let failing = Failing::start();
+    let [a, b] = [&failing.servers[0], &failing.servers[1]].map(|server| server.address);
+    let nginx = Nginx::start(|address| {
+        let locations: String = POLICIES
+            .iter()
+            .enumerate()
+            .map(|(index, policy)| {
+                format!(
+                    "server {{ listen {address}; server_name p{index}; proxy_next_upstream {policy}; \
+                     location / {{ proxy_pass http://web; }} }}\n"
+                )
+            })
+            .collect();
+        format!("upstream web {{ server {a} max_fails=0; server {b} max_fails=0; }}\n{locations}")
+    });
+    let proxy = Proxy::start_with(|address| {
+        let servers: String = POLICIES
+            .iter()
+            .enumerate()
+            .map(|(index, policy)| {
+                let words: Vec<_> = policy
+                    .split(' ')
+                    .filter(|word| *word != "off")
+                    .map(|word| format!("\"{word}\""))
+                    .collect();
+                format!(
+                    "[[server]]\nlisten = [\"{address}\"]\nhosts = [\"p{index}\"]\n\
+                     next_upstream = [{}]\n[[server.route]]\nupstream = \"web\"\n",
+                    words.join(", ")
+                )
+            })
+            .collect();
+        format!(
+            "[[upstream]]\nname = \"web\"\nkeepalive = 0\nserver = [{{ address = \"{a}\", max_fails = 0 }}, \
+             {{ address = \"{b}\", max_fails = 0 }}]\n{servers}[proxy]\nworkers = 1\n"
+        )
+    });
+
+    let mut differences = Vec::new();
+    for (index, policy) in POLICIES.iter().enumerate() {
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
+            for kind in [
+                "403", "404", "429", "500", "501", "502", "503", "504", "close", "reset", "garbage",
+            ] {
+                let [theirs, ours] =
+                    [("n", nginx.address), ("h", proxy.address)].map(|(who, address)| {
+                        let path = format!("/{kind}/{who}/{index}/{method}");
+                        let request = format!(
+                            "{method} {path} HTTP/1.1\r\nHost: p{index}\r\n\
+                             Content-Length: 0\r\nConnection: close\r\n\r\n"
+                        );
+                        let outcome = outcome(address, &request);
+                        format!("{outcome} ({} asked)", failing.asked(&path))
+                    });
+                if ours != theirs {
+                    differences.push(format!(
+                        "{policy}: {method} {kind}\n  nginx {theirs}\n  hafw  {ours}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}

@@ -36,6 +36,7 @@ impl Node {
             workers,
             upstreams: vec![Cluster::new("web", vec![UpstreamServer::new(web.address)])],
             servers: vec![server],
+            ..ProxyConfig::default()
         }
     }
 

@@ -22,6 +22,7 @@ fn server(set_headers: &[(&str, &str)]) -> ServerPlan {
         workers: 1,
         upstreams: vec![Upstream::new("web", vec![UpstreamServer::new(listen)])],
         servers: vec![server],
+        ..ProxyConfig::default()
     };
     Plan::new(&config).unwrap().servers.remove(0)
 }
