@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write as _},
-    net::SocketAddrV4,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -53,10 +53,10 @@ enum Command {
         file: File,
         /// The client
         #[arg(long, value_name = "ADDR:PORT")]
-        from: SocketAddrV4,
+        from: SocketAddr,
         /// The VIP and port
         #[arg(long, value_name = "VIP:PORT")]
-        to: SocketAddrV4,
+        to: SocketAddr,
         /// The transport
         #[arg(long, value_enum, default_value_t = Transport::Tcp)]
         proto: Transport,

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     path::Path,
     process::{Command, Output},
 };
@@ -34,7 +34,11 @@ fn somewhere() -> (String, Ipv4Addr) {
     let facts = SystemFacts::gather().unwrap();
     let found = facts.interfaces.iter().find_map(|(name, interface)| {
         let InterfaceFacts { mac, addresses, .. } = interface;
-        let (address, prefix) = *addresses.first()?;
+        let mut addresses = addresses.iter();
+        let (address, prefix) = addresses.find_map(|(address, prefix)| match address {
+            IpAddr::V4(v4) => Some((*v4, *prefix)),
+            IpAddr::V6(_) => None,
+        })?;
         let usable = mac.is_some_and(|mac| mac != [0; 6]) && prefix < 30;
         usable.then(|| (name.clone(), beside(address, prefix)))
     });

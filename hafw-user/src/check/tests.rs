@@ -219,7 +219,7 @@ fn nodes_that_would_not_hear_each_other_are_warned_of() {
         "{lines:?}"
     );
     let mut other = node("lb02", "");
-    other.routers[0].vips[0].value.address = std::net::Ipv4Addr::new(10, 0, 0, 9);
+    other.routers[0].vips[0].value.address = [10, 0, 0, 9].into();
     let lines = verdicts(&node("lb01", ""), &other);
     assert!(
         lines[1].starts_with("  warning: the VIPs differ"),

@@ -1,7 +1,7 @@
 //! What the configuration means. Every value that a cross-check may object to knows its place.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -114,12 +114,20 @@ pub struct Router {
     pub track: Vec<Track>,
 }
 
+impl Router {
+    /// Whether it speaks over IPv6: by its VIPs' family.
+    #[must_use]
+    pub fn is_ipv6(&self) -> bool {
+        self.vips.iter().any(|vip| vip.address.is_ipv6())
+    }
+}
+
 /// A virtual address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vip {
     /// The address.
-    pub address: Ipv4Addr,
-    /// Of the network it stands in; 32 where none was written.
+    pub address: IpAddr,
+    /// Of the network it stands in; 32, or 128 over IPv6, where none was written.
     pub prefix: u8,
 }
 
@@ -162,14 +170,14 @@ pub enum CheckKind {
     /// GET of a URL.
     Http {
         /// The server.
-        address: SocketAddrV4,
+        address: SocketAddr,
         /// The Host header.
         host: String,
         /// Path and query.
         path: String,
     },
     /// A TCP connection.
-    Tcp(SocketAddrV4),
+    Tcp(SocketAddr),
     /// A process in this network namespace: a name, or a program's absolute path.
     Process(String),
     /// The number in a file.
@@ -186,7 +194,7 @@ pub struct Service {
     /// Name.
     pub name: Located<String>,
     /// VIP.
-    pub vip: Located<Ipv4Addr>,
+    pub vip: Located<IpAddr>,
     /// Port.
     pub port: u16,
     /// Transport.
@@ -229,7 +237,7 @@ impl Mode {
 #[derive(Clone, Debug)]
 pub struct Backend {
     /// Address and port.
-    pub address: Located<SocketAddrV4>,
+    pub address: Located<SocketAddr>,
     /// Share; 0: drained.
     pub weight: u32,
 }

@@ -1,11 +1,7 @@
 //! What a configuration asks of the machine it runs on. Gathering the facts is apart from judging
 //! by them, so that the judgement can be tested with made-up machines.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{collections::BTreeMap, io, net::IpAddr};
 
 use hafw_config::{Place, Problem, Problems, Warning};
 use nix::{ifaddrs::getifaddrs, net::if_::if_nametoindex};
@@ -19,23 +15,20 @@ pub struct InterfaceFacts {
     pub index: u32,
     /// MAC; None where it has none of six bytes.
     pub mac: Option<[u8; 6]>,
-    /// IPv4 addresses with their prefixes, the primary first.
-    pub addresses: Vec<(Ipv4Addr, u8)>,
-    /// IPv6 addresses.
-    pub ipv6: Vec<Ipv6Addr>,
+    /// Addresses of both families with their prefixes, in the kernel's order: of each family the
+    /// primary one first.
+    pub addresses: Vec<(IpAddr, u8)>,
 }
 
 impl InterfaceFacts {
-    /// Whether an address is in one of the interface's IPv4 networks.
-    fn reaches(&self, other: Ipv4Addr) -> bool {
-        self.addresses.iter().any(|(address, prefix)| {
-            let host_bits = 32u32.saturating_sub(u32::from(*prefix));
-            let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
-            address.to_bits() & mask == other.to_bits() & mask
-        })
+    /// Whether an address is in one of the interface's networks.
+    fn reaches(&self, other: IpAddr) -> bool {
+        self.addresses
+            .iter()
+            .any(|(address, prefix)| in_network(other, *address, *prefix))
     }
 
-    fn has(&self, other: Ipv4Addr) -> bool {
+    fn has(&self, other: IpAddr) -> bool {
         self.addresses.iter().any(|(address, _)| *address == other)
     }
 }
@@ -70,10 +63,17 @@ impl SystemFacts {
                 // At most 32 bits.
                 facts
                     .addresses
-                    .push((v4.ip(), u8::try_from(prefix).unwrap_or(32)));
+                    .push((v4.ip().into(), u8::try_from(prefix).unwrap_or(32)));
             }
             if let Some(v6) = address.as_sockaddr_in6() {
-                facts.ipv6.push(v6.ip());
+                let mask = entry
+                    .netmask
+                    .and_then(|mask| Some(mask.as_sockaddr_in6()?.ip()));
+                let prefix = mask.map_or(128, |mask| mask.to_bits().count_ones());
+                // At most 128 bits.
+                facts
+                    .addresses
+                    .push((v6.ip().into(), u8::try_from(prefix).unwrap_or(128)));
             }
         }
         // One that went away meanwhile is none any more.
@@ -85,7 +85,7 @@ impl SystemFacts {
     }
 
     /// The interface that has an address as its own.
-    fn owner(&self, address: Ipv4Addr) -> Option<&str> {
+    fn owner(&self, address: IpAddr) -> Option<&str> {
         let mut interfaces = self.interfaces.iter();
         interfaces
             .find(|(_, facts)| facts.has(address))
@@ -93,25 +93,35 @@ impl SystemFacts {
     }
 
     fn is_own(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(v4) => self.owner(v4).is_some(),
-            IpAddr::V6(v6) => self
-                .interfaces
-                .values()
-                .any(|facts| facts.ipv6.contains(&v6)),
-        }
+        self.owner(address).is_some()
     }
 }
 
-/// Where a router's adverts leave from: the first address of its interface that is no VIP.
+/// Whether an address is in the network of another one with this prefix.
+pub(super) fn in_network(address: IpAddr, other: IpAddr, prefix: u8) -> bool {
+    let (bits, differing) = match (address, other) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (32, u128::from(a.to_bits() ^ b.to_bits())),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (128, a.to_bits() ^ b.to_bits()),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+    };
+    let host_bits = u32::from(prefix).abs_diff(bits);
+    differing.checked_shr(host_bits).unwrap_or(0) == 0
+}
+
+/// Where a router's adverts leave from: the first address of its interface that is no VIP; over
+/// IPv6 the first link-local one (RFC 9568 §5.1.2.1).
 #[must_use]
-pub fn source_of(router: &Router, interface: &InterfaceFacts) -> Option<Ipv4Addr> {
+pub fn source_of(router: &Router, interface: &InterfaceFacts) -> Option<IpAddr> {
     let is_vip = |address| router.vips.iter().any(|vip| vip.address == address);
+    let fits = |address: &IpAddr| match address {
+        IpAddr::V4(_) => !router.is_ipv6(),
+        IpAddr::V6(v6) => router.is_ipv6() && v6.is_unicast_link_local(),
+    };
     interface
         .addresses
         .iter()
         .map(|(address, _)| *address)
-        .find(|address| !is_vip(*address))
+        .find(|address| fits(address) && !is_vip(*address))
 }
 
 /// Compares a configuration with the machine: every interface exists; a router's has a MAC and an
@@ -165,7 +175,7 @@ pub fn remarks(config: &Config, facts: &SystemFacts) -> Vec<Warning> {
 }
 
 fn beyond_a_router(facts: &SystemFacts, backend: &Backend) -> Option<String> {
-    let address = *backend.address.value.ip();
+    let address = backend.address.value.ip();
     let mut interfaces = facts.interfaces.values();
     let near = interfaces.any(|interface| interface.reaches(address));
     (!near).then(|| {
@@ -176,7 +186,7 @@ fn beyond_a_router(facts: &SystemFacts, backend: &Backend) -> Option<String> {
 }
 
 fn unseen(config: &Config, facts: &SystemFacts, backend: &Backend) -> Option<String> {
-    let address = *backend.address.value.ip();
+    let address = backend.address.value.ip();
     let mut reaching = facts
         .interfaces
         .iter()
@@ -228,7 +238,11 @@ impl Judge<'_> {
             );
         }
         if source_of(router, interface).is_none() {
-            let what = "it has no IPv4 address of its own, for adverts to leave from";
+            let what = if router.is_ipv6() {
+                "it has no link-local IPv6 address of its own, for adverts to leave from"
+            } else {
+                "it has no IPv4 address of its own, for adverts to leave from"
+            };
             self.note(router, &name.place, format!("{shown}: {what}"));
             return;
         }
@@ -243,6 +257,7 @@ impl Judge<'_> {
                 let networks: Vec<_> = interface
                     .addresses
                     .iter()
+                    .filter(|(address, _)| address.is_ipv4() == vip.address.is_ipv4())
                     .map(|(a, prefix)| format!("{a}/{prefix}"))
                     .collect();
                 let message = format!(
@@ -260,7 +275,7 @@ impl Judge<'_> {
         for service in &self.config.services {
             for backend in &service.backends {
                 let address = &backend.address;
-                if let Some(owner) = self.facts.owner(*address.value.ip()) {
+                if let Some(owner) = self.facts.owner(address.value.ip()) {
                     let message = format!(
                         "service {:?}: backend {}: {owner} of this node has this address: it \
                          cannot be steered to",
@@ -274,7 +289,7 @@ impl Judge<'_> {
 
     fn listeners(&mut self) {
         let vips = self.config.routers.iter().flat_map(|router| &router.vips);
-        let vips: Vec<IpAddr> = vips.map(|vip| vip.address.into()).collect();
+        let vips: Vec<IpAddr> = vips.map(|vip| vip.address).collect();
         for listener in &self.config.listeners {
             let address = listener.value.ip();
             if vips.contains(&address) || address.is_loopback() || self.facts.is_own(address) {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
 };
 
 use serde::{Deserialize, Serialize};
@@ -28,9 +28,9 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceRequest {
     /// The client.
-    pub from: SocketAddrV4,
+    pub from: SocketAddr,
     /// The VIP and port.
-    pub to: SocketAddrV4,
+    pub to: SocketAddr,
     /// The transport.
     pub protocol: Protocol,
 }

@@ -71,6 +71,8 @@ pub async fn resolve(handle: &Handle, address: IpAddr) -> Result<NextHop, NextHo
             next_hop.ifindex = *index;
         } else if let RouteAttribute::Gateway(RouteAddress::Inet(gateway)) = attribute {
             next_hop.neighbour = IpAddr::V4(*gateway);
+        } else if let RouteAttribute::Gateway(RouteAddress::Inet6(gateway)) = attribute {
+            next_hop.neighbour = IpAddr::V6(*gateway);
         }
     }
     if next_hop.ifindex == 0 {

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use futures_util::TryStreamExt as _;
@@ -56,7 +56,7 @@ impl Routes {
     ///
     /// # Errors
     /// See [`RouteError`].
-    pub async fn set(&self, vips: &BTreeSet<Ipv4Addr>) -> Result<(), RouteError> {
+    pub async fn set(&self, vips: &BTreeSet<IpAddr>) -> Result<(), RouteError> {
         let present = self.ours().await?;
         let lo = self.loopback().await?;
         for vip in vips {
@@ -94,7 +94,7 @@ impl Routes {
         Ok(())
     }
 
-    async fn remove(&self, address: Ipv4Addr, route: RouteMessage) -> Result<(), RouteError> {
+    async fn remove(&self, address: IpAddr, route: RouteMessage) -> Result<(), RouteError> {
         self.handle
             .route()
             .del(route)
@@ -106,21 +106,29 @@ impl Routes {
             })
     }
 
-    async fn ours(&self) -> Result<Vec<(Ipv4Addr, RouteMessage)>, RouteError> {
-        let filter = RouteMessageBuilder::<Ipv4Addr>::new()
-            .table_id(TABLE_LOCAL)
-            .build();
-        let all: Vec<RouteMessage> = self
-            .handle
-            .route()
-            .get(filter)
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|source| RouteError::Kernel {
+    async fn ours(&self) -> Result<Vec<(IpAddr, RouteMessage)>, RouteError> {
+        let filters = [
+            RouteMessageBuilder::<Ipv4Addr>::new()
+                .table_id(TABLE_LOCAL)
+                .build(),
+            RouteMessageBuilder::<Ipv6Addr>::new()
+                .table_id(TABLE_LOCAL)
+                .build(),
+        ];
+        let mut all: Vec<RouteMessage> = Vec::new();
+        for filter in filters {
+            let listed: Result<Vec<_>, _> = self
+                .handle
+                .route()
+                .get(filter)
+                .execute()
+                .try_collect()
+                .await;
+            all.extend(listed.map_err(|source| RouteError::Kernel {
                 what: "list the local routes".into(),
                 source,
-            })?;
+            })?);
+        }
         let ours = all.into_iter().filter(|route| {
             route.header.protocol == PROTOCOL && u32::from(route.header.table) == TABLE_LOCAL
         });
@@ -138,21 +146,34 @@ impl Routes {
     }
 }
 
-fn local(vip: Ipv4Addr, lo: u32) -> RouteMessage {
-    RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(vip, 32)
-        .output_interface(lo)
-        .table_id(TABLE_LOCAL)
-        .kind(RouteType::Local)
-        .scope(RouteScope::Host)
-        .protocol(PROTOCOL)
-        .build()
+/// Over IPv6 too, a route without an address: nothing detects a duplicate, and nothing is picked as
+/// a source.
+fn local(vip: IpAddr, lo: u32) -> RouteMessage {
+    match vip {
+        IpAddr::V4(vip) => RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(vip, 32)
+            .output_interface(lo)
+            .table_id(TABLE_LOCAL)
+            .kind(RouteType::Local)
+            .scope(RouteScope::Host)
+            .protocol(PROTOCOL)
+            .build(),
+        IpAddr::V6(vip) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(vip, 128)
+            .output_interface(lo)
+            .table_id(TABLE_LOCAL)
+            .kind(RouteType::Local)
+            .protocol(PROTOCOL)
+            .build(),
+    }
 }
 
-fn destination(route: &RouteMessage) -> Option<Ipv4Addr> {
+fn destination(route: &RouteMessage) -> Option<IpAddr> {
     route.attributes.iter().find_map(|attribute| {
         if let RouteAttribute::Destination(RouteAddress::Inet(address)) = attribute {
-            Some(*address)
+            Some(IpAddr::V4(*address))
+        } else if let RouteAttribute::Destination(RouteAddress::Inet6(address)) = attribute {
+            Some(IpAddr::V6(*address))
         } else {
             None
         }
@@ -169,7 +190,7 @@ pub(super) fn route_to(address: IpAddr) -> RouteMessage {
         IpAddr::V4(a) => RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(a, 32)
             .build(),
-        IpAddr::V6(a) => RouteMessageBuilder::<std::net::Ipv6Addr>::new()
+        IpAddr::V6(a) => RouteMessageBuilder::<Ipv6Addr>::new()
             .destination_prefix(a, 128)
             .build(),
     }

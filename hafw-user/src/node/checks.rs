@@ -66,15 +66,14 @@ pub(super) fn check_target(check: &Check, around: &Around<'_>) -> Result<Target,
             host,
             path,
         } => {
-            let probe = HttpProbe::new((*address).into(), host, path, &[]).map_err(|source| {
-                CheckError::Http {
+            let probe =
+                HttpProbe::new(*address, host, path, &[]).map_err(|source| CheckError::Http {
                     name: format!("check \"{name}\""),
                     source,
-                }
-            })?;
+                })?;
             Probe::Http(probe)
         }
-        CheckKind::Tcp(address) => Probe::Tcp((*address).into()),
+        CheckKind::Tcp(address) => Probe::Tcp(*address),
         CheckKind::Process(process) => Probe::Process(ProcessProbe::new(process)),
         CheckKind::File(file) => Probe::File(file.clone()),
         CheckKind::Interface(interface) => Probe::Interface(InterfaceProbe::new(

@@ -1,7 +1,7 @@
 //! Which MAC and interface lead to each backend, as far as is known. Pure: fed with what netlink
 //! says.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::net::{NetEvent, NextHop};
 
@@ -19,14 +19,14 @@ pub(super) struct Resolved {
 /// Links, neighbours and routes that matter to backends.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hops {
-    routes: BTreeMap<Ipv4Addr, NextHop>,
+    routes: BTreeMap<IpAddr, NextHop>,
     neighbours: BTreeMap<NextHop, [u8; 6]>,
     links: BTreeMap<u32, [u8; 6]>,
 }
 
 impl Hops {
     /// The route to a backend. Whether that is news.
-    pub(super) fn set_route(&mut self, backend: Ipv4Addr, hop: NextHop) -> bool {
+    pub(super) fn set_route(&mut self, backend: IpAddr, hop: NextHop) -> bool {
         self.routes.insert(backend, hop) != Some(hop)
     }
 
@@ -45,7 +45,7 @@ impl Hops {
 
     /// Takes a change in; returns the backends that it changed. A neighbour that is lost keeps its
     /// MAC: until it has another, that is the best guess, and the health checks decide.
-    pub(super) fn note(&mut self, event: &NetEvent) -> Vec<Ipv4Addr> {
+    pub(super) fn note(&mut self, event: &NetEvent) -> Vec<IpAddr> {
         match *event {
             NetEvent::Link {
                 ifindex,
@@ -84,7 +84,7 @@ impl Hops {
     }
 
     /// What is known of the way to a backend.
-    pub(super) fn resolved(&self, backend: Ipv4Addr) -> Resolved {
+    pub(super) fn resolved(&self, backend: IpAddr) -> Resolved {
         let unknown = Resolved {
             next_hop: None,
             source: [0; 6],
@@ -103,7 +103,7 @@ impl Hops {
         }
     }
 
-    fn backends(&self, via: impl Fn(&NextHop) -> bool) -> Vec<Ipv4Addr> {
+    fn backends(&self, via: impl Fn(&NextHop) -> bool) -> Vec<IpAddr> {
         self.routes
             .iter()
             .filter(|(_, hop)| via(hop))
@@ -114,19 +114,19 @@ impl Hops {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use std::net::Ipv4Addr;
 
     use super::*;
 
-    const WEB: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 7);
+    const WEB: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7));
     const WEB_MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
     const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 5];
 
     /// The next hop of a backend on the interface's own subnet.
-    fn on_link(ifindex: u32, address: Ipv4Addr) -> NextHop {
+    fn on_link(ifindex: u32, address: IpAddr) -> NextHop {
         NextHop {
             ifindex,
-            neighbour: IpAddr::V4(address),
+            neighbour: address,
         }
     }
 
@@ -141,7 +141,7 @@ mod tests {
     fn neighbour(mac: [u8; 6]) -> NetEvent {
         NetEvent::Neighbour {
             ifindex: 2,
-            address: IpAddr::V4(WEB),
+            address: WEB,
             mac,
         }
     }
@@ -177,7 +177,7 @@ mod tests {
         assert!(hops.set_route(WEB, on_link(2, WEB)));
         hops.note(&link(OUR_MAC));
         hops.note(&neighbour(WEB_MAC));
-        let gateway = Ipv4Addr::new(10, 0, 0, 254);
+        let gateway = IpAddr::from([10, 0, 0, 254]);
         assert!(hops.set_route(WEB, on_link(2, gateway)));
         assert!(!hops.set_route(WEB, on_link(2, gateway)));
         assert_eq!(hops.resolved(WEB).next_hop, None);
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_gateway_stands_for_the_backends_behind_it() {
-        let far = Ipv4Addr::new(192, 0, 2, 1);
+        let far = IpAddr::from([192, 0, 2, 1]);
         let mut hops = Hops::default();
         hops.set_route(far, on_link(2, WEB));
         hops.note(&link(OUR_MAC));

@@ -1,15 +1,11 @@
 //! From the configuration's routers to what XDP, the VRRP thread and tracking know of them.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use hafw_common::{
+    mapped,
     proto::{VRRP_AUTH_NONE, VRRP_AUTH_PASS},
     router::RouterConfig as XdpRouter,
-    v4_mapped,
     vip::{VIP_ACCEPT, VIP_HAS_SERVICE},
 };
 use hafw_vrrp::{Priority, RouterConfig as VrrpRouter};
@@ -70,7 +66,7 @@ pub(super) fn tracking(config: &Config) -> Tracking {
     Tracking::new(checks, routers.collect())
 }
 
-fn entry(config: &Config, router: &Router, interface: usize, source: Ipv4Addr) -> RouterEntry {
+fn entry(config: &Config, router: &Router, interface: usize, source: IpAddr) -> RouterEntry {
     let served: BTreeSet<_> = config
         .services
         .iter()
@@ -89,11 +85,11 @@ fn entry(config: &Config, router: &Router, interface: usize, source: Ipv4Addr) -
         } else {
             0
         };
-        (vip.address.into(), accept | service)
+        (vip.address, accept | service)
     });
     RouterEntry {
         config: XdpRouter {
-            source: v4_mapped(source.octets()),
+            source: mapped(source),
             auth_data,
             suspend_after: suspend_after(router.interval.as_duration()),
             vrid: router.vrid.value.get(),
@@ -125,7 +121,7 @@ fn suspend_after(interval: Duration) -> u64 {
     u64::try_from((interval + interval / 4).as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn spec(router: &Router, interface: usize, source: Ipv4Addr, start_delay: Duration) -> RouterSpec {
+fn spec(router: &Router, interface: usize, source: IpAddr, start_delay: Duration) -> RouterSpec {
     RouterSpec {
         name: router.name.value.clone(),
         router: VrrpRouter {
@@ -137,12 +133,8 @@ fn spec(router: &Router, interface: usize, source: Ipv4Addr, start_delay: Durati
             preempt: router.preempt,
             preempt_delay: router.preempt_delay,
             start_delay,
-            source: source.into(),
-            addresses: router
-                .vips
-                .iter()
-                .map(|vip| IpAddr::from(vip.address))
-                .collect(),
+            source,
+            addresses: router.vips.iter().map(|vip| vip.address).collect(),
             auth: router.auth,
             checksum: router.checksum,
             grace: router.grace,

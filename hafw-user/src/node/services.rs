@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
 };
 
 use hafw_common::{
@@ -44,7 +44,7 @@ pub(super) enum ServiceError {
 pub(super) struct Services {
     balancer: Balancer,
     hops: Hops,
-    backends: Vec<Ipv4Addr>,
+    backends: Vec<IpAddr>,
 }
 
 impl Services {
@@ -70,7 +70,7 @@ impl Services {
             .services
             .iter()
             .flat_map(|service| &service.backends)
-            .map(|backend| *backend.address.value.ip())
+            .map(|backend| backend.address.value.ip())
             .collect();
         backends.sort_unstable();
         backends.dedup();
@@ -92,10 +92,10 @@ impl Services {
     pub(super) async fn follow_routes(
         &mut self,
         handle: &Handle,
-    ) -> Result<Vec<Ipv4Addr>, NextHopError> {
+    ) -> Result<Vec<IpAddr>, NextHopError> {
         let mut changed = Vec::new();
         for backend in &self.backends {
-            match resolve(handle, IpAddr::V4(*backend)).await {
+            match resolve(handle, *backend).await {
                 Ok(hop) => {
                     if self.hops.set_route(*backend, hop) {
                         changed.push(*backend);
@@ -132,7 +132,7 @@ impl Services {
     /// Puts the known ways to these backends into the maps.
     pub(super) fn put_hops(
         &mut self,
-        backends: &[Ipv4Addr],
+        backends: &[IpAddr],
         tables: &mut Tables,
     ) -> Result<(), TableError> {
         let changes: Vec<_> = backends
@@ -147,7 +147,7 @@ impl Services {
                     ifindex: resolved.ifindex,
                 };
                 Some(Change::Hop {
-                    address: IpAddr::V4(*backend),
+                    address: *backend,
                     hop,
                 })
             })
@@ -201,7 +201,7 @@ impl Services {
             let key = key(service);
             let status = self.balancer.service(key);
             for backend in &service.backends {
-                let address = SocketAddr::from(backend.address.value);
+                let address = backend.address.value;
                 let known = status
                     .iter()
                     .flat_map(|s| &s.backends)
@@ -228,11 +228,7 @@ impl Services {
 
 /// The key of a service.
 pub(super) fn key(service: &Service) -> ServiceKey {
-    ServiceKey::new(
-        service.vip.value.into(),
-        service.port,
-        service.protocol.number(),
-    )
+    ServiceKey::new(service.vip.value, service.port, service.protocol.number())
 }
 
 fn spec(config: &Config, service: &Service) -> ServiceSpec {
@@ -243,7 +239,7 @@ fn spec(config: &Config, service: &Service) -> ServiceSpec {
             .any(|vip| vip.address == service.vip.value)
     });
     let backends = service.backends.iter().map(|backend| BackendSpec {
-        address: backend.address.value.into(),
+        address: backend.address.value,
         weight: backend.weight,
         probed: service.health.is_some(),
     });
@@ -269,13 +265,17 @@ pub(super) fn nat_sources(config: &Config) -> BTreeMap<NatKey, NatSource> {
         .filter(|service| service.mode == Mode::Nat)
         .flat_map(|service| {
             let source = |backend: &Backend| nat_source(service, backend.address.value);
-            service.backends.iter().map(source)
+            service.backends.iter().filter_map(source)
         })
         .collect()
 }
 
-fn nat_source(service: &Service, backend: SocketAddrV4) -> (NatKey, NatSource) {
-    let (vip, port) = (service.vip.value.octets(), service.port.to_be_bytes());
+/// None over IPv6, which `validate` refuses for `nat`.
+fn nat_source(service: &Service, backend: SocketAddr) -> Option<(NatKey, NatSource)> {
+    let (IpAddr::V4(vip), SocketAddr::V4(backend)) = (service.vip.value, backend) else {
+        return None;
+    };
+    let (vip, port) = (vip.octets(), service.port.to_be_bytes());
     let key = NatKey {
         address: backend.ip().octets(),
         port: backend.port().to_be_bytes(),
@@ -288,7 +288,7 @@ fn nat_source(service: &Service, backend: SocketAddrV4) -> (NatKey, NatSource) {
         reserved: 0,
         rewrite: Rewrite { port, delta }.to_word(),
     };
-    (key, source)
+    Some((key, source))
 }
 
 fn apply(tables: &mut Tables, plan: &[MapOp]) -> Result<(), TableError> {

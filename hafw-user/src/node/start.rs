@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    net::IpAddr,
     os::unix::fs::DirBuilderExt as _,
     path::Path,
     sync::Arc,
@@ -159,11 +160,10 @@ async fn bring_up(
         .for_each(|(_, ebpf)| programs_log::forward(ebpf));
     let leases = Arc::new(leases);
     let peers = Arc::new(peers);
-    let wires = interfaces.iter().zip(&macs).map(|(i, mac)| WireSpec {
-        name: i.name.clone(),
-        ifindex: i.ifindex,
-        mac: *mac,
-    });
+    let wires = interfaces
+        .iter()
+        .zip(&macs)
+        .map(|(interface, mac)| wire(&config, interface, *mac));
     let (changes, changed) = mpsc::channel(CHANGES);
     let driver = DriverParts {
         interfaces: wires.collect(),
@@ -299,6 +299,25 @@ fn iface_entries(interfaces: &[InterfaceSpec], macs: &[[u8; 6]]) -> Vec<Iface> {
         reserved: 0,
     };
     interfaces.iter().zip(macs).map(entry).collect()
+}
+
+fn wire(config: &Config, interface: &InterfaceSpec, mac: [u8; 6]) -> WireSpec {
+    let mut spec = WireSpec {
+        name: interface.name.clone(),
+        ifindex: interface.ifindex,
+        mac,
+        vips_v4: Vec::new(),
+        vips_v6: Vec::new(),
+    };
+    let routers = config.routers.iter();
+    let here = routers.filter(|router| router.interface.value == interface.name);
+    for vip in here.flat_map(|router| &router.vips) {
+        match vip.address {
+            IpAddr::V4(vip) => spec.vips_v4.push(vip),
+            IpAddr::V6(vip) => spec.vips_v6.push(vip),
+        }
+    }
+    spec
 }
 
 /// Decides for each router whether its lease is gone on with. One that is not, is ended: its words

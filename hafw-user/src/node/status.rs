@@ -1,7 +1,5 @@
 //! What `hafw status` shows, put together from those who know.
 
-use std::net::IpAddr;
-
 use hafw_common::{
     mac_from_word,
     router::{PeerKey, PeerSeen},
@@ -130,11 +128,7 @@ impl Node {
             attracting,
             serving: self.leases.is_serving(index, now),
             lease_ms: ms(lease),
-            vips: config
-                .vips
-                .iter()
-                .map(|vip| IpAddr::from(vip.address))
-                .collect(),
+            vips: config.vips.iter().map(|vip| vip.address).collect(),
             active,
             peers,
             transitions: machine.transitions(),

@@ -16,7 +16,7 @@ impl Node {
         answer
             .steps
             .push(format!("{} {from} -> {to}", protocol.name()));
-        let owner = |router: &Router| router.vips.iter().any(|vip| vip.address == *to.ip());
+        let owner = |router: &Router| router.vips.iter().any(|vip| vip.address == to.ip());
         let Some(index) = self.config.routers.iter().position(owner) else {
             answer
                 .steps
@@ -40,8 +40,8 @@ impl Node {
             }
         ));
         let flow = Flow {
-            source: (*from).into(),
-            destination: (*to).into(),
+            source: *from,
+            destination: *to,
             protocol: protocol.number(),
         };
         match self.services.choose(flow) {
@@ -92,7 +92,7 @@ impl Node {
         let listens = self.config.listeners.iter().any(|listener| {
             *protocol == Protocol::Tcp
                 && listener.value.port() == to.port()
-                && (listener.value.ip() == *to.ip() || listener.value.ip().is_unspecified())
+                && (listener.value.ip() == to.ip() || listener.value.ip().is_unspecified())
         });
         answer.steps.push(if listens {
             format!("no service takes it; the proxy listens on {to}")

@@ -3,19 +3,20 @@
 //! what netfilter let pass. Adverts that XDP counted and this socket did not were dropped by a rule.
 
 use std::{
+    collections::BTreeSet,
     io,
     mem::MaybeUninit,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd, BorrowedFd},
 };
 
-use hafw_common::proto::{IP_VRRP, VRRP_GROUP_V4};
+use hafw_common::proto::{IP_VRRP, VRRP_GROUP_V4, VRRP_GROUP_V6, solicited_node};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
 /// Packets taken in one go: a flood must not keep the VRRP thread from its timers.
 const AT_ONCE: usize = 256;
 
-/// A member of 224.0.0.18 on one interface.
+/// A member of VRRP's group of one family on one interface.
 #[derive(Debug)]
 pub struct VrrpSocket {
     socket: Socket,
@@ -35,6 +36,29 @@ impl VrrpSocket {
             &Ipv4Addr::from(VRRP_GROUP_V4),
             &InterfaceIndexOrAddress::Index(ifindex),
         )?;
+        Ok(Self {
+            socket,
+            received: 0,
+        })
+    }
+
+    /// Joins ff02::12 on an interface, and the solicited-node group of each VIP: a NIC's filter and
+    /// a switch that snoops on MLD would keep solicitations from XDP. Needs CAP_NET_RAW.
+    ///
+    /// # Errors
+    /// No such interface, no IPv6 on it, or no permission.
+    pub fn join_v6(ifname: &str, ifindex: u32, vips: &[Ipv6Addr]) -> io::Result<Self> {
+        let protocol = Protocol::from(i32::from(IP_VRRP));
+        let socket = Socket::new(Domain::IPV6, Type::RAW.nonblocking(), Some(protocol))?;
+        socket.bind_device(Some(ifname.as_bytes()))?;
+        let mut groups: BTreeSet<_> = vips
+            .iter()
+            .map(|vip| Ipv6Addr::from(solicited_node(vip.octets())))
+            .collect();
+        groups.insert(VRRP_GROUP_V6.into());
+        for group in &groups {
+            socket.join_multicast_v6(group, ifindex)?;
+        }
         Ok(Self {
             socket,
             received: 0,

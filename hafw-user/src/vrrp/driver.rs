@@ -1,13 +1,13 @@
 //! The engine's world: the ring, the wires and the lease words.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr},
     os::fd::{AsFd as _, BorrowedFd},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use hafw_common::{event::AdvertEvent, proto::VRRP_GROUP_V4};
+use hafw_common::event::AdvertEvent;
 use hafw_vrrp::{
     Effects, Engine, Event, Instant, Missed, Priority, Refusal, Revocation, RouterConfig,
     StateKind, Transition, wire::Advertisement,
@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     handoff::Handoff,
     thread::Snapshot,
-    wire::{Wire, WireError, WireSpec},
+    wire::{Wire, WireError, WireSpec, group_of},
 };
 use crate::{
     datapath::{EventRing, LeaseTable, PeerTable, Record},
@@ -169,7 +169,7 @@ impl Driver {
     }
 
     pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.wires.iter().map(Wire::vrrp_fd)
+        self.wires.iter().flat_map(Wire::vrrp_fds)
     }
 
     pub(super) fn drain_sockets(&mut self) {
@@ -196,7 +196,8 @@ impl Driver {
                 refused: refused(index),
                 announced: router.announced,
                 in_grace: router.grace.is_some(),
-                through_netfilter: self.wires[router.spec.interface].through_netfilter(),
+                through_netfilter: self.wires[router.spec.interface]
+                    .through_netfilter(router.spec.router.source.is_ipv6()),
             })
             .collect()
     }
@@ -250,7 +251,7 @@ impl Driver {
             grace.owner = Some(owner);
             self.leases.hand_off(index, owner, grace.until);
         }
-        let destination = Ipv4Addr::from(VRRP_GROUP_V4).into();
+        let destination = group_of(source);
         Some((
             index,
             Event::Advert {
@@ -386,7 +387,7 @@ impl Effects for Driver {
         let wire = &self.wires[router.spec.interface];
         match wire.announce(&router.spec.router) {
             Ok(()) => router.announced += 1,
-            Err(error) => warn!(router = router.spec.name, %error, "cannot send gratuitous ARP"),
+            Err(error) => warn!(router = router.spec.name, %error, "cannot announce the VIPs"),
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd as _, BorrowedFd},
 };
 
-use hafw_common::proto::VRRP_GROUP_V4;
+use hafw_common::proto::{VRRP_GROUP_V4, VRRP_GROUP_V6};
 use hafw_vrrp::{
     RouterConfig,
-    wire::{Advertisement, advert_frame, gratuitous_arp},
+    wire::{Advertisement, advert_frame, advert_frame_v6, gratuitous_arp, neighbour_advert},
 };
 use thiserror::Error;
 
@@ -33,6 +33,10 @@ pub struct WireSpec {
     pub ifindex: u32,
     /// MAC that frames leave from.
     pub mac: [u8; 6],
+    /// VIPs of the routers over IPv4 on it.
+    pub vips_v4: Vec<Ipv4Addr>,
+    /// VIPs of the routers over IPv6 on it.
+    pub vips_v6: Vec<Ipv6Addr>,
 }
 
 /// An interface with its sockets.
@@ -40,7 +44,8 @@ pub struct WireSpec {
 pub(super) struct Wire {
     mac: [u8; 6],
     frames: FrameSender,
-    vrrp: VrrpSocket,
+    /// One for each family that has a router.
+    vrrp: [Option<VrrpSocket>; 2],
     /// Identification of the next datagram.
     id: u16,
 }
@@ -54,10 +59,16 @@ impl Wire {
                 source,
             }
         };
+        let v4 = (!spec.vips_v4.is_empty()).then(|| VrrpSocket::join(&spec.name, spec.ifindex));
+        let v6 = (!spec.vips_v6.is_empty())
+            .then(|| VrrpSocket::join_v6(&spec.name, spec.ifindex, &spec.vips_v6));
         Ok(Self {
             mac: spec.mac,
             frames: FrameSender::open(spec.ifindex).map_err(failed("a packet socket"))?,
-            vrrp: VrrpSocket::join(&spec.name, spec.ifindex).map_err(failed("a VRRP socket"))?,
+            vrrp: [
+                v4.transpose().map_err(failed("a VRRP socket"))?,
+                v6.transpose().map_err(failed("a VRRP socket over IPv6"))?,
+            ],
             id: 1,
         })
     }
@@ -67,35 +78,42 @@ impl Wire {
         config: &RouterConfig,
         advert: &Advertisement,
     ) -> io::Result<()> {
-        let source = v4(config.source)?;
-        let message = advert.emit(
-            config.source,
-            Ipv4Addr::from(VRRP_GROUP_V4).into(),
-            config.checksum,
-        );
-        let frame = advert_frame(self.mac, source, self.id, &message);
-        self.id = self.id.wrapping_add(1);
+        let message = advert.emit(config.source, group_of(config.source), config.checksum);
+        let frame = match config.source {
+            IpAddr::V4(source) => {
+                let frame = advert_frame(self.mac, source, self.id, &message);
+                self.id = self.id.wrapping_add(1);
+                frame
+            }
+            IpAddr::V6(source) => advert_frame_v6(self.mac, source, &message),
+        };
         self.send(&frame)
     }
 
     pub(super) fn announce(&self, config: &RouterConfig) -> io::Result<()> {
         for address in &config.addresses {
-            self.send(&gratuitous_arp(self.mac, v4(*address)?))?;
+            match address {
+                IpAddr::V4(vip) => self.send(&gratuitous_arp(self.mac, *vip))?,
+                IpAddr::V6(vip) => self.send(&neighbour_advert(self.mac, *vip))?,
+            }
         }
         Ok(())
     }
 
     /// Counts what came through netfilter since.
     pub(super) fn drain(&mut self) {
-        self.vrrp.drain();
+        self.vrrp.iter_mut().flatten().for_each(VrrpSocket::drain);
     }
 
-    pub(super) fn through_netfilter(&self) -> u64 {
-        self.vrrp.received()
+    /// What did, of a family.
+    pub(super) fn through_netfilter(&self, ipv6: bool) -> u64 {
+        let [v4, v6] = &self.vrrp;
+        let socket = if ipv6 { v6 } else { v4 };
+        socket.as_ref().map_or(0, VrrpSocket::received)
     }
 
-    pub(super) fn vrrp_fd(&self) -> BorrowedFd<'_> {
-        self.vrrp.as_fd()
+    pub(super) fn vrrp_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.vrrp.iter().flatten().map(VrrpSocket::as_fd)
     }
 
     fn send(&self, frame: &[u8]) -> io::Result<()> {
@@ -105,9 +123,10 @@ impl Wire {
     }
 }
 
-fn v4(address: IpAddr) -> io::Result<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(_) => Err(io::ErrorKind::Unsupported.into()),
+/// Where the adverts from an address go.
+pub(super) fn group_of(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(_) => VRRP_GROUP_V4.into(),
+        IpAddr::V6(_) => VRRP_GROUP_V6.into(),
     }
 }

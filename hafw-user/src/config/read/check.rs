@@ -1,10 +1,14 @@
 //! `[[check]]`, and the timing that it shares with a service's `health`.
 
-use std::{net::SocketAddrV4, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use hafw_config::Section;
 
-use super::{interface_name, or, socket_v4};
+use super::{interface_name, or, socket};
 use crate::config::model::{Check, CheckKind};
 
 /// What a check may look at.
@@ -70,7 +74,7 @@ fn kind(section: &Section) -> Option<CheckKind> {
     let user = section.string("user");
     let command = command(section, "command");
     let http = http(section);
-    let tcp = socket_v4(section, "tcp");
+    let tcp = socket(section, "tcp");
     let process = process(section);
     let file = file(section);
     let interface = interface_name(section, "interface");
@@ -151,8 +155,7 @@ fn http(section: &Section) -> Option<CheckKind> {
     if text.value.starts_with("https://") {
         section.wrong("http", "https is not in this version");
     } else if kind.is_none() {
-        let expected =
-            "expected a URL with a numeric IPv4 address such as \"http://127.0.0.1:80/\"";
+        let expected = "expected a URL with a numeric address such as \"http://127.0.0.1:80/\"";
         section.wrong("http", expected);
     }
     kind
@@ -161,15 +164,26 @@ fn http(section: &Section) -> Option<CheckKind> {
 fn url(url: &str) -> Option<CheckKind> {
     let rest = url.strip_prefix("http://")?;
     let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-    let address: SocketAddrV4 = match host.parse() {
+    let address = match host.parse() {
         Ok(address) => address,
-        Err(_) => SocketAddrV4::new(host.parse().ok()?, 80),
+        Err(_) => SocketAddr::new(bare(host)?, 80),
     };
     (address.port() != 0 && is_path(path)).then(|| CheckKind::Http {
         address,
         host: host.to_owned(),
         path: path.to_owned(),
     })
+}
+
+/// The host of a URL without a port: IPv6 in brackets (RFC 3986 §3.2.2).
+fn bare(host: &str) -> Option<IpAddr> {
+    match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(v6) => v6.parse().ok().map(IpAddr::V6),
+        None => host.parse().ok().map(IpAddr::V4),
+    }
 }
 
 /// Whether a text can stand in a request line: anything else could end the line.

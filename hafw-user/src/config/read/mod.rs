@@ -8,7 +8,7 @@ mod service;
 
 use std::{
     collections::BTreeSet,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -215,64 +215,30 @@ fn name(text: &str) -> Option<String> {
     (!text.trim().is_empty() && !text.contains(char::is_control)).then(|| text.to_owned())
 }
 
-/// Why a text is not the address that is wanted.
-enum NoAddress {
-    Form,
-    /// It is IPv6, and right.
-    Ipv6,
+/// An address of either family.
+fn ip(section: &Section, key: &str) -> Option<Located<IpAddr>> {
+    section.parsed(key, "an IPv4 or IPv6 address", |text| text.parse().ok())
 }
 
-/// An IPv4 address. IPv6 is known, and not carried out.
-fn ipv4(section: &Section, key: &str) -> Option<Located<Ipv4Addr>> {
-    address(section, key, "an IPv4 address", |text| {
-        text.parse().map_err(|_| match text.parse::<Ipv6Addr>() {
-            Ok(_) => NoAddress::Ipv6,
-            Err(_) => NoAddress::Form,
-        })
+/// An address and a port that is not 0.
+fn socket(section: &Section, key: &str) -> Option<Located<SocketAddr>> {
+    let expected = "an address and a port such as \"10.0.0.7:8080\" or \"[2001:db8::7]:8080\"";
+    section.parsed(key, expected, |text| {
+        let address = text.parse::<SocketAddr>().ok();
+        address.filter(|address| address.port() != 0)
     })
 }
 
-/// An IPv4 address and a port that is not 0.
-fn socket_v4(section: &Section, key: &str) -> Option<Located<SocketAddrV4>> {
-    let expected = "an IPv4 address and a port such as \"10.0.0.7:8080\"";
-    address(section, key, expected, |text| {
-        match text.parse::<SocketAddrV4>() {
-            Ok(address) if address.port() != 0 => Ok(address),
-            Ok(_) => Err(NoAddress::Form),
-            Err(_) => Err(match text.parse::<SocketAddrV6>() {
-                Ok(_) => NoAddress::Ipv6,
-                Err(_) => NoAddress::Form,
-            }),
-        }
-    })
-}
-
-fn address<T>(
-    section: &Section,
-    key: &str,
-    expected: &str,
-    parse: impl Fn(&str) -> Result<T, NoAddress>,
-) -> Option<Located<T>> {
-    let text = section.string(key)?;
-    match parse(&text.value) {
-        Ok(value) => Some(Located {
-            value,
-            place: text.place,
-        }),
-        Err(NoAddress::Form) => {
-            section.wrong(key, &format!("expected {expected}"));
-            None
-        }
-        Err(NoAddress::Ipv6) => {
-            section.wrong(key, "IPv6 is not in this version");
-            None
+/// Whether a host can have the address on a link: not in 0/8, 127/8, 224/4 or 240/4 (RFC 6890);
+/// neither unspecified, loopback, a group, nor a form of an IPv4 address (RFC 4291 §2.4).
+fn on_a_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !matches!(v4.octets()[0], 0 | 127 | 224..),
+        IpAddr::V6(v6) => {
+            let segments = v6.segments();
+            !v6.is_multicast() && segments[..5] != [0; 5]
         }
     }
-}
-
-/// Whether a host can have the address on a link: not in 0/8, 127/8, 224/4 or 240/4 (RFC 6890).
-fn on_a_link(address: Ipv4Addr) -> bool {
-    !matches!(address.octets()[0], 0 | 127 | 224..)
 }
 
 /// The value, or the default of a missing one.

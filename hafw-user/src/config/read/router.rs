@@ -1,9 +1,6 @@
 //! `[[virtual_router]]`.
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use hafw_config::{Located, Section};
 use hafw_vrrp::{Auth, ChecksumForm, Interval, Priority, Version, Vrid};
@@ -187,32 +184,37 @@ fn vips(section: &Section) -> Option<Vec<Located<Vip>>> {
 }
 
 fn vip(text: &str) -> Result<Vip, &'static str> {
-    const EXPECTED: &str =
-        "expected an IPv4 address, with or without a prefix, such as \"10.0.0.3/24\"";
+    const EXPECTED: &str = "expected an address, with or without a prefix, such as \
+                            \"10.0.0.3/24\" or \"2001:db8::3/64\"";
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
     };
-    if address.parse::<Ipv6Addr>().is_ok() {
-        return Err("IPv6 is not in this version");
-    }
-    let address: Ipv4Addr = address.parse().map_err(|_| EXPECTED)?;
+    let address: IpAddr = address.parse().map_err(|_| EXPECTED)?;
+    let (bits, number) = match address {
+        IpAddr::V4(v4) => (32, u128::from(v4.to_bits())),
+        IpAddr::V6(v6) => (128, v6.to_bits()),
+    };
     let prefix = match prefix {
-        None => 32,
+        None => bits,
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits
             .parse()
             .ok()
-            .filter(|prefix| (1..=32).contains(prefix))
+            .filter(|prefix| (1..=bits).contains(prefix))
             .ok_or(EXPECTED)?,
         Some(_) => return Err(EXPECTED),
     };
     if !on_a_link(address) {
         return Err("no host can have this address on a link");
     }
-    let host_bits = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
-    match address.to_bits() & host_bits {
-        0 if prefix < 31 => Err("this is the network's own address"),
-        host if prefix < 31 && host == host_bits => Err("this is the network's broadcast address"),
+    // Of a /31 and a /127 both addresses are hosts' (RFC 3021, RFC 6164).
+    let host_bits = bits - prefix;
+    let hosts = (1u128 << host_bits.min(127)) - 1;
+    match number & hosts {
+        0 if host_bits > 1 => Err("this is the network's own address"),
+        host if host_bits > 1 && host == hosts && address.is_ipv4() => {
+            Err("this is the network's broadcast address")
+        }
         _ => Ok(Vip { address, prefix }),
     }
 }

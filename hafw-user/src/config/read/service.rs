@@ -1,10 +1,12 @@
 //! `[[service]]`.
 
+use std::net::IpAddr;
+
 use hafw_config::Section;
 
 use super::{
     check::{Timing, is_path},
-    ipv4, on_a_link, or, socket_v4,
+    ip, on_a_link, or, socket,
 };
 use crate::config::model::{Backend, Health, HealthKind, Mode, Protocol, Service};
 
@@ -17,7 +19,7 @@ const LATER_HEALTH: [&str; 6] = ["https", "grpc", "dns", "udp", "icmp", "command
 
 pub(super) fn service(section: &Section) -> Option<Service> {
     let name = section.name("name");
-    let vip = section.need("vip", ipv4(section, "vip"));
+    let vip = section.need("vip", ip(section, "vip"));
     let port = port(section);
     let protocols = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
     let protocol = section.need("protocol", section.choice("protocol", &protocols));
@@ -169,12 +171,17 @@ fn tcp(table: &Section) -> Option<()> {
 }
 
 fn backend(section: &Section) -> Option<Backend> {
-    let address = section.need("address", socket_v4(section, "address"));
+    let address = section.need("address", socket(section, "address"));
     let weight = or(section.number("weight", 0..=65535), 1);
     section.finish();
     let address = address?;
-    if !on_a_link(*address.value.ip()) {
+    if !on_a_link(address.value.ip()) {
         section.wrong("address", "no host can have this address on a link");
+        return None;
+    }
+    if matches!(address.value.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+        let expected = "a link-local address does not say on which link: expected another one";
+        section.wrong("address", expected);
         return None;
     }
     Some(Backend { address, weight })

@@ -54,17 +54,6 @@ fn what_this_version_does_not_carry_out_is_refused() {
         ),
         ("slots = 4099", "on_failure = \"keep\"", ""),
         (
-            "vip = \"10.0.0.13\"",
-            "vip = \"2001:db8::3\"",
-            "f:48:7: service \"dns\": vip = \"2001:db8::3\": IPv6 is not in this version",
-        ),
-        (
-            "\"10.0.0.7:53\"",
-            "\"[2001:db8::7]:53\"",
-            "f:56:11: service \"dns\": backend: address = \"[2001:db8::7]:53\": IPv6 is not in this \
-             version",
-        ),
-        (
             "type = \"pass\"",
             "type = \"ah\"",
             "f:18:27: virtual_router \"oldboy\": authentication: type = \"ah\": not in this \

@@ -1,22 +1,24 @@
 //! A configuration and the machine it is for.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::{super::*, FULL};
+use super::{super::*, FULL, LEAST};
 
 /// A machine of the lesson's network.
 pub(super) fn node(last: u8) -> SystemFacts {
     let eth0 = InterfaceFacts {
         index: 2,
         mac: Some([2, 0, 0, 0, 0, last]),
-        addresses: vec![(Ipv4Addr::new(10, 0, 0, last), 24)],
-        ipv6: vec!["2001:db8::5".parse().unwrap()],
+        addresses: vec![
+            ([10, 0, 0, last].into(), 24),
+            ("2001:db8::5".parse().unwrap(), 64),
+            (IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, last.into()]), 64),
+        ],
     };
     let lo = InterfaceFacts {
         index: 1,
         mac: Some([0; 6]),
-        addresses: vec![(Ipv4Addr::LOCALHOST, 8)],
-        ipv6: Vec::new(),
+        addresses: vec![(Ipv4Addr::LOCALHOST.into(), 8)],
     };
     let eth1 = InterfaceFacts {
         index: 3,
@@ -76,7 +78,7 @@ fn what_the_machine_lacks_is_named() {
         on_machine(
             "",
             "",
-            eth0(|eth0| eth0.addresses[0].0 = Ipv4Addr::new(10, 0, 9, 5))
+            eth0(|eth0| eth0.addresses[0].0 = [10, 0, 9, 5].into())
         ),
         "f:19:9: virtual_router \"oldboy\": VIP 10.0.0.3: outside the networks of eth0 (10.0.9.5/24)\n\
          f:19:24: virtual_router \"oldboy\": VIP 10.0.0.13: outside the networks of eth0 (10.0.9.5/24)"
@@ -85,7 +87,7 @@ fn what_the_machine_lacks_is_named() {
         on_machine(
             "",
             "",
-            eth0(|eth0| eth0.addresses.push((Ipv4Addr::new(10, 0, 0, 4), 24)))
+            eth0(|eth0| eth0.addresses.push(([10, 0, 0, 4].into(), 24)))
         ),
         "f:32:9: virtual_router \"oldgirl\": VIP 10.0.0.4: eth0 has this address; a VIP must be no \
          node's own: take it off"
@@ -106,10 +108,10 @@ fn what_the_machine_lacks_is_named() {
 fn adverts_leave_from_an_address_that_is_no_vip() {
     let config = parse("f", FULL).unwrap();
     let mut eth0 = node(5).interfaces["eth0"].clone();
-    eth0.addresses.insert(0, (Ipv4Addr::new(10, 0, 0, 3), 24));
+    eth0.addresses.insert(0, ([10, 0, 0, 3].into(), 24));
     assert_eq!(
         source_of(&config.routers[0], &eth0),
-        Some(Ipv4Addr::new(10, 0, 0, 5))
+        Some([10, 0, 0, 5].into())
     );
     eth0.addresses.truncate(1);
     assert_eq!(source_of(&config.routers[0], &eth0), None);
@@ -136,5 +138,27 @@ fn the_kernel_is_asked_for_its_interfaces() {
     let facts = SystemFacts::gather().unwrap();
     let lo = &facts.interfaces["lo"];
     assert!(lo.index > 0);
-    assert!(lo.addresses.contains(&(Ipv4Addr::LOCALHOST, 8)), "{lo:?}");
+    assert!(
+        lo.addresses.contains(&(Ipv4Addr::LOCALHOST.into(), 8)),
+        "{lo:?}"
+    );
+}
+
+#[test]
+fn over_ipv6_adverts_leave_from_a_link_local_address_that_is_no_vip() {
+    let vips = "[\"fe80::3/64\", \"2001:db8::3/64\"]";
+    let config = parse("f", &LEAST.replace("[\"10.0.0.3/24\"]", vips)).unwrap();
+    let mut facts = node(5);
+    assert!(against_system(&config, &facts).is_ok());
+    let eth0 = facts.interfaces.get_mut("eth0").unwrap();
+    let source = Some(IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 5]));
+    assert_eq!(source_of(&config.routers[0], eth0), source);
+    eth0.addresses
+        .retain(|(address, _)| Some(*address) != source);
+    eth0.addresses.push(("fe80::3".parse().unwrap(), 64));
+    assert_eq!(
+        against_system(&config, &facts).unwrap_err().to_string(),
+        "f:5:13: virtual_router \"oldboy\": interface = \"eth0\": it has no link-local IPv6 \
+         address of its own, for adverts to leave from"
+    );
 }

@@ -1,6 +1,6 @@
 //! Right files and what they mean.
 
-use std::{net::Ipv4Addr, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use hafw_vrrp::{ChecksumForm, Version};
 
@@ -79,7 +79,7 @@ fn what_is_written_is_what_is_meant() {
     assert_eq!(oldboy.auth, Auth::Pass(*b"1111\0\0\0\0"));
     let vips: Vec<_> = oldboy.vips.iter().map(|vip| vip.value).collect();
     let vip = |last, prefix| Vip {
-        address: Ipv4Addr::new(10, 0, 0, last),
+        address: [10, 0, 0, last].into(),
         prefix,
     };
     assert_eq!(vips, [vip(3, 24), vip(13, 32)]);
@@ -128,7 +128,7 @@ fn what_is_written_is_what_is_meant() {
     let [dns] = config.services.as_slice() else {
         panic!("one service")
     };
-    assert_eq!((*dns.vip, dns.port), (Ipv4Addr::new(10, 0, 0, 13), 53));
+    assert_eq!((*dns.vip, dns.port), ([10, 0, 0, 13].into(), 53));
     assert_eq!((dns.protocol, dns.slots), (Protocol::Udp, 4099));
     let health = dns.health.as_ref().unwrap();
     assert_eq!((&health.kind, health.port), (&HealthKind::Tcp, Some(5353)));

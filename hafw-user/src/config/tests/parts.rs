@@ -259,3 +259,85 @@ fn a_sync_group_has_several_routers_that_move_for_the_same_reasons() {
          the VIPs at its start, and a group only when all of it would: give all of it 255, or none"
     );
 }
+
+#[test]
+fn an_ipv6_router_is_what_rfc_9568_asks() {
+    let said = |router: &str| {
+        let text = LEAST.replace("vips = [\"10.0.0.3/24\"]\n", router);
+        let parsed = parse("f", &text);
+        parsed.map_or_else(|problems| problems.to_string(), |_| String::new())
+    };
+    assert_eq!(said("vips = [\"fe80::3/64\", \"2001:db8::3/64\"]\n"), "");
+    assert_eq!(
+        said("vips = [\"2001:db8::3/64\", \"fe80::3/64\"]\n"),
+        "f:7:9: virtual_router \"oldboy\": VIP 2001:db8::3: the first VIP must be link-local \
+         (RFC 9568 §5.2.9), such as \"fe80::33/64\""
+    );
+    assert_eq!(
+        said("vips = [\"fe80::3/64\"]\nversion = 2\n"),
+        "f:7:9: virtual_router \"oldboy\": VIP fe80::3: version 2 has no IPv6 (RFC 3768): \
+         version = 3"
+    );
+    assert_eq!(
+        said("vips = [\"10.0.0.3/24\", \"fe80::3/64\"]\n"),
+        "f:7:24: virtual_router \"oldboy\": VIP fe80::3: a router has VIPs of one family, and the \
+         first one is 10.0.0.3: use a router for each family; they may have the same VRID"
+    );
+    let many: Vec<_> = (1..=91).map(|n| format!("\"fe80::{n:x}\"")).collect();
+    assert_eq!(
+        said(&format!("vips = [{}]\n", many.join(", "))),
+        "f:4:8: virtual_router \"oldboy\": 91 VIPs: an advert carries 90 at most: use more routers"
+    );
+    let both = "vips = [\"10.0.0.3/24\"]\n[[virtual_router]]\nname = \"oldboy6\"\n\
+                interface = \"eth0\"\nvrid = 51\nvips = [\"fe80::3/64\"]\n";
+    assert_eq!(said(both), "", "each family has its VRIDs");
+}
+
+#[test]
+fn a_service_and_its_backends_are_of_one_family() {
+    let with = |service: &str| {
+        let router = "vips = [\"fe80::3/64\", \"2001:db8::3/64\"]\n";
+        let text = LEAST.replace("vips = [\"10.0.0.3/24\"]\n", router);
+        let service = format!(
+            "[[service]]\nname = \"web\"\nvip = \"2001:db8::3\"\nport = 80\nprotocol = \"tcp\"\n{service}"
+        );
+        let parsed = parse("f", &(text + &service));
+        parsed.map_or_else(|problems| problems.to_string(), |_| String::new())
+    };
+    let backend =
+        |address: &str| format!("mode = \"dsr\"\n[[service.backend]]\naddress = \"{address}\"\n");
+    assert_eq!(with(&backend("[2001:db8::7]:80")), "");
+    assert_eq!(
+        with(&backend("10.0.0.7:80")),
+        "f:15:11: service \"web\": backend 10.0.0.7:80: mode \"dsr\" does not change the family: \
+         expected one as 2001:db8::3"
+    );
+    assert_eq!(
+        with(&backend("[fe80::7]:80")),
+        "f:15:11: service \"web\": backend: address = \"[fe80::7]:80\": a link-local address does \
+         not say on which link: expected another one"
+    );
+    assert_eq!(
+        with(&backend("[2001:db8::7]:80").replace("dsr", "nat")),
+        "f:10:7: service \"web\": mode = \"nat\": over IPv6 it is not in this version"
+    );
+}
+
+#[test]
+fn a_listener_on_a_link_local_vip_is_refused() {
+    let vips = LEAST.replace("[\"10.0.0.3/24\"]", "[\"fe80::3/64\", \"2001:db8::3/64\"]");
+    let with = |listen: &str| {
+        let proxy = format!(
+            "[[upstream]]\nname = \"all\"\nserver = [{{ address = \"10.0.0.8:80\" }}]\n\
+             [[server]]\nlisten = [\"{listen}\"]\ndefault = true\n[[server.route]]\nupstream = \"all\"\n"
+        );
+        let parsed = parse("f", &(vips.clone() + &proxy));
+        parsed.map_or_else(|problems| problems.to_string(), |_| String::new())
+    };
+    assert_eq!(with("[2001:db8::3]:80"), "");
+    assert_eq!(
+        with("[fe80::3]:80"),
+        "f:12:11: server: listen: \"[fe80::3]:80\": a link-local address does not say on which \
+         link: name another VIP"
+    );
+}

@@ -76,8 +76,8 @@ fn values_out_of_range_are_refused() {
         (
             "address = \"10.0.0.7:53\"",
             "address = \"10.0.0.7\"",
-            "f:56:11: service \"dns\": backend: address = \"10.0.0.7\": expected an IPv4 address \
-             and a port such as \"10.0.0.7:8080\"",
+            "f:56:11: service \"dns\": backend: address = \"10.0.0.7\": expected an address \
+             and a port such as \"10.0.0.7:8080\" or \"[2001:db8::7]:8080\"",
         ),
         (
             "address = \"10.0.0.7:53\"",
@@ -142,7 +142,8 @@ fn a_password_is_for_version_2_fits_eight_bytes_and_is_never_shown() {
 
 #[test]
 fn a_vip_is_an_ipv4_address_that_a_host_can_have() {
-    let expected = "expected an IPv4 address, with or without a prefix, such as \"10.0.0.3/24\"";
+    let expected = "expected an address, with or without a prefix, such as \"10.0.0.3/24\" or \
+                    \"2001:db8::3/64\"";
     let none = "no host can have this address on a link";
     for (vip, why) in [
         ("10.0.0.300", expected),
@@ -157,8 +158,13 @@ fn a_vip_is_an_ipv4_address_that_a_host_can_have() {
         ("0.0.0.0", none),
         ("224.0.0.18", none),
         ("255.255.255.255", none),
-        ("2001:db8::3/64", "IPv6 is not in this version"),
-        ("fe80::1", "IPv6 is not in this version"),
+        ("fe80::3/129", expected),
+        ("fe80::3%eth0", expected),
+        ("::1", none),
+        ("::", none),
+        ("::ffff:10.0.0.3", none),
+        ("ff02::12", none),
+        ("2001:db8::/64", "this is the network's own address"),
     ] {
         assert_eq!(
             problems("\"10.0.0.13\"]", &format!("\"{vip}\"]"))
@@ -184,11 +190,19 @@ fn a_vip_is_an_ipv4_address_that_a_host_can_have() {
 #[test]
 fn a_check_looks_at_exactly_one_thing() {
     let place = "f:34:1: check \"web\": ";
-    let url = "expected a URL with a numeric IPv4 address such as \"http://127.0.0.1:80/\"";
+    let url = "expected a URL with a numeric address such as \"http://127.0.0.1:80/\"";
     let line = "http = \"http://127.0.0.1:8080/health?x\"";
     let mut cases = vec![
-        (String::new(), format!("{place}it looks at nothing: expected one of command, http, tcp, process, file, interface, l7")),
-        (format!("{line}\ntcp = \"127.0.0.1:80\""), format!("{place}http and tcp: expected one of them")),
+        (
+            String::new(),
+            format!(
+                "{place}it looks at nothing: expected one of command, http, tcp, process, file, interface, l7"
+            ),
+        ),
+        (
+            format!("{line}\ntcp = \"127.0.0.1:80\""),
+            format!("{place}http and tcp: expected one of them"),
+        ),
         (
             "user = \"www\"\ntcp = \"127.0.0.1:80\"".to_owned(),
             "f:36:8: check \"web\": user = \"www\": only a command runs as a user".to_owned(),
@@ -210,8 +224,8 @@ fn a_check_looks_at_exactly_one_thing() {
         ),
         (
             "tcp = \"127.0.0.1:0\"".to_owned(),
-            "f:36:7: check \"web\": tcp = \"127.0.0.1:0\": expected an IPv4 address and a port such \
-             as \"10.0.0.7:8080\""
+            "f:36:7: check \"web\": tcp = \"127.0.0.1:0\": expected an address and a port such \
+             as \"10.0.0.7:8080\" or \"[2001:db8::7]:8080\""
                 .to_owned(),
         ),
         (

@@ -11,11 +11,15 @@ use std::{
     net::IpAddr,
 };
 
-use hafw_common::maps::{MAX_BACKENDS, MAX_IFACES, MAX_ROUTERS, MAX_SERVICES, MAX_VIPS};
+use hafw_common::{
+    maps::{MAX_BACKENDS, MAX_IFACES, MAX_ROUTERS, MAX_SERVICES, MAX_VIPS},
+    proto::VRRP_MAX_V6,
+};
 use hafw_config::{Document, Located, Place};
+use hafw_vrrp::Version;
 
 use super::{
-    model::{CheckKind, Router},
+    model::{CheckKind, Router, Vip},
     read::Draft,
 };
 
@@ -120,7 +124,8 @@ impl Judge<'_> {
         } = self.draft;
         let mut ids: BTreeMap<_, &Router> = BTreeMap::new();
         for router in routers {
-            let id = (&router.interface.value, router.vrid.value);
+            // Each family has its own (RFC 9568 §5.2.3).
+            let id = (&router.interface.value, router.vrid.value, router.is_ipv6());
             if let Some(first) = ids.get(&id) {
                 self.of_router(
                     router,
@@ -136,11 +141,15 @@ impl Judge<'_> {
             } else {
                 ids.insert(id, router);
             }
-            if router.vips.len() > MAX_VIPS_OF_A_ROUTER {
+            let most = if router.is_ipv6() {
+                VRRP_MAX_V6
+            } else {
+                MAX_VIPS_OF_A_ROUTER
+            };
+            if router.vips.len() > most {
                 let count = router.vips.len();
-                let message = format!(
-                    "{count} VIPs: an advert carries {MAX_VIPS_OF_A_ROUTER} at most: use more routers"
-                );
+                let message =
+                    format!("{count} VIPs: an advert carries {most} at most: use more routers");
                 self.of_router(router, &router.name.place, message);
             }
             if router.priority.get() == u8::MAX && !router.track.is_empty() {
@@ -152,9 +161,42 @@ impl Judge<'_> {
                 self.document.warning(&router.name.place, message);
             }
             self.owner(router);
+            self.family(router);
         }
         if routers.is_empty() && *routers_complete {
             self.general("there is no [[virtual_router]]: nothing to run".to_owned());
+        }
+    }
+
+    /// One family, and what RFC 9568 asks of IPv6.
+    fn family(&self, router: &Router) {
+        let Some(first) = router.vips.first() else {
+            return;
+        };
+        let other = |vip: &&Located<Vip>| vip.address.is_ipv4() != first.address.is_ipv4();
+        if let Some(vip) = router.vips.iter().find(other) {
+            let message = format!(
+                "VIP {}: a router has VIPs of one family, and the first one is {}: use a router \
+                 for each family; they may have the same VRID",
+                vip.address, first.address
+            );
+            self.of_router(router, &vip.place, message);
+            return;
+        }
+        let IpAddr::V6(address) = first.address else {
+            return;
+        };
+        if router.version == Version::V2 {
+            let message = format!("VIP {address}: version 2 has no IPv6 (RFC 3768): version = 3");
+            self.of_router(router, &first.place, message);
+        }
+        if !address.is_unicast_link_local() {
+            let message = format!(
+                "VIP {address}: the first VIP must be link-local (RFC 9568 §5.2.9), such as \
+                 \"fe80::{:x}/64\"",
+                router.vrid.value.get()
+            );
+            self.of_router(router, &first.place, message);
         }
     }
 
@@ -237,6 +279,13 @@ impl Judge<'_> {
                 );
                 self.document.problem(&listener.place, message);
             }
+            if matches!(address.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+                let message = format!(
+                    "server: listen: \"{address}\": a link-local address does not say on which \
+                     link: name another VIP"
+                );
+                self.document.problem(&listener.place, message);
+            }
         }
     }
 
@@ -256,8 +305,7 @@ impl Judge<'_> {
 
     fn is_vip(&self, address: IpAddr) -> bool {
         let vips = self.draft.routers.iter().flat_map(|router| &router.vips);
-        vips.map(|vip| IpAddr::from(vip.address))
-            .any(|vip| vip == address)
+        vips.map(|vip| vip.address).any(|vip| vip == address)
     }
 
     fn of_router(&self, router: &Router, place: &Place, message: String) {

@@ -1,21 +1,21 @@
 //! L4 services against routers, listeners and each other.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use hafw_config::Place;
 
 use super::Judge;
-use crate::config::model::{HealthKind, Mode, Protocol, Service, Vip};
+use crate::config::{
+    model::{HealthKind, Mode, Protocol, Service, Vip},
+    system::in_network,
+};
 
 impl Judge<'_> {
     pub(super) fn services(&self) {
         let mut taken: BTreeMap<_, &Service> = BTreeMap::new();
         for service in &self.draft.services {
             let vip = &service.vip;
-            if !self.is_vip(vip.value.into()) && self.draft.routers_complete {
+            if !self.is_vip(vip.value) && self.draft.routers_complete {
                 let message = format!("vip = \"{}\": no virtual_router has it", vip.value);
                 self.of_service(service, &vip.place, message);
             }
@@ -32,6 +32,10 @@ impl Judge<'_> {
                 self.of_service(service, &vip.place, message);
             } else {
                 taken.insert(key, service);
+            }
+            if service.mode == Mode::Nat && vip.value.is_ipv6() {
+                let message = "mode = \"nat\": over IPv6 it is not in this version".to_owned();
+                self.of_service(service, &vip.place, message);
             }
             self.health(service);
             self.backends(service);
@@ -60,7 +64,7 @@ impl Judge<'_> {
                     self.of_service(service, place, message);
                 }
                 taken.entry(key).or_insert((service, place));
-                if let Some(vip) = self.vip_beside(service, *address.ip()) {
+                if let Some(vip) = self.vip_beside(service, address.ip()) {
                     let message = format!(
                         "service {:?}: backend {address}: in the VIP's own network, {vip}: clients \
                          of that network get its answers directly and un-rewritten, unless it has \
@@ -74,18 +78,14 @@ impl Judge<'_> {
     }
 
     /// The service's VIP with its network, if an address lies in that.
-    fn vip_beside(&self, service: &Service, address: Ipv4Addr) -> Option<String> {
+    fn vip_beside(&self, service: &Service, address: IpAddr) -> Option<String> {
         let mut vips = self.draft.routers.iter().flat_map(|router| &router.vips);
         let vip = vips.find(|vip| vip.value.address == service.vip.value)?;
         let Vip {
             address: vip,
             prefix,
         } = vip.value;
-        let mask = u32::MAX
-            .checked_shl(32u32.saturating_sub(prefix.into()))
-            .unwrap_or(0);
-        let same = vip.to_bits() & mask == address.to_bits() & mask;
-        same.then(|| format!("{vip}/{prefix}"))
+        in_network(address, vip, prefix).then(|| format!("{vip}/{prefix}"))
     }
 
     /// Both kinds of health check open a TCP connection.
@@ -115,8 +115,16 @@ impl Judge<'_> {
                 );
                 self.of_service(service, place, message);
             }
-            if self.is_vip((*address.ip()).into()) {
+            if self.is_vip(address.ip()) {
                 self.of_service(service, place, format!("backend {address}: it is a VIP"));
+            }
+            if address.is_ipv4() != service.vip.value.is_ipv4() {
+                let message = format!(
+                    "backend {address}: mode {:?} does not change the family: expected one as {}",
+                    service.mode.name(),
+                    service.vip.value
+                );
+                self.of_service(service, place, message);
             }
             // Of `dsr` the port is the service's, or already wrong.
             if let Some(first) = addresses.insert(address, place) {
@@ -136,7 +144,7 @@ impl Judge<'_> {
     fn listener_of(&self, service: &Service) {
         for listener in &self.draft.listeners {
             let same = service.protocol == Protocol::Tcp
-                && IpAddr::from(service.vip.value) == listener.value.ip()
+                && service.vip.value == listener.value.ip()
                 && service.port == listener.value.port();
             if same {
                 let message = format!(
