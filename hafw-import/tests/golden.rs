@@ -141,5 +141,6 @@ fn the_lessons_load_balancers() {
 
 #[test]
 fn the_rest_of_nginx() {
+    golden("nginx/answers.conf");
     golden("nginx/full.conf");
 }

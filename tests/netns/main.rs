@@ -9,6 +9,7 @@ mod failover;
 mod groups;
 mod handoff;
 mod handover;
+mod import;
 mod interop;
 mod lesson;
 mod load;

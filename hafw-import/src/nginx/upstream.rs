@@ -42,8 +42,7 @@ impl Upstreams {
         if self.names.insert(name.clone(), ()).is_none() {
             let mut section = Section::new("[[upstream]]", Some(place), "proxy_pass");
             section.text("name", &name, Some(place));
-            let address = socket(&name, 80).map_or(name.clone(), |socket| socket.to_string());
-            let item = format!("{{ address = {} }}", quoted(&address));
+            let item = format!("{{ address = {} }}", quoted(&address(&name)));
             section.list("server", vec![(item, place.clone())]);
             self.sections.push(section);
         }
@@ -83,13 +82,14 @@ fn upstream(block: &Statement, name: &str, notes: &mut Notes) -> Section {
                 section.text("balance", "source_hash", Some(statement.place()));
             }
             "hash" => {
-                let why = "no equivalent of this key: round robin";
-                notes.unmatched_in(&mut section, statement, why);
+                if let Some(key) = notes.take(statement.need("a text with variables")) {
+                    let place = Some(&key.place);
+                    section.text("balance", "hash", place);
+                    section.text("hash", &key.text, place);
+                }
             }
             "random" => {
-                section
-                    .text("balance", "random", Some(statement.place()))
-                    .or("\"least_connections\"", "the fewest connections instead");
+                section.text("balance", "random_two", Some(statement.place()));
             }
             "keepalive" => {
                 if let Some(count) = notes.take(statement.number(0..=65_535)) {
@@ -112,8 +112,7 @@ fn server(statement: &Statement, section: &mut Section, notes: &mut Notes) -> Op
         notes.unmatched_in(section, statement, "no unix sockets");
         return None;
     }
-    let address = socket(&word.text, 80).map_or(word.text.clone(), |socket| socket.to_string());
-    let mut keys = vec![format!("address = {}", quoted(&address))];
+    let mut keys = vec![format!("address = {}", quoted(&address(&word.text)))];
     for parameter in statement.args().iter().skip(1) {
         let (name, value) = parameter
             .text
@@ -132,7 +131,18 @@ fn server(statement: &Statement, section: &mut Section, notes: &mut Notes) -> Op
                     .ok_or_else(|| statement.wrong(parameter, "fail_timeout=TIME"));
                 keys.push(format!("fail_timeout = {}", duration(notes.take(read)?)));
             }
+            "max_conns" => {
+                let most = notes.take(number(0, 1_000_000))?;
+                keys.push(format!("max_connections = {most}"));
+            }
+            "slow_start" => {
+                let read = milliseconds(value)
+                    .ok_or_else(|| statement.wrong(parameter, "slow_start=TIME"));
+                keys.push(format!("slow_start = {}", duration(notes.take(read)?)));
+            }
             "backup" => keys.push("backup = true".to_owned()),
+            // Names are looked up again anyway.
+            "resolve" => {}
             "down" => {
                 notes.unmatched_in(section, statement, "it is down: left out");
                 return None;
@@ -144,4 +154,13 @@ fn server(statement: &Statement, section: &mut Section, notes: &mut Notes) -> Op
         }
     }
     Some(format!("{{ {} }}", keys.join(", ")))
+}
+
+/// An address or a name, with its port.
+fn address(text: &str) -> String {
+    match socket(text, 80) {
+        Some(socket) => socket.to_string(),
+        None if text.contains(':') => text.to_owned(),
+        None => format!("{text}:80"),
+    }
 }

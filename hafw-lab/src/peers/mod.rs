@@ -17,6 +17,6 @@ pub use hafw::{
 };
 pub use keepalived::Keepalived;
 pub use lesson::{lesson_sites, lesson_www};
-pub use nginx::{LessonProxy, SERVICE_PORT, WebServer};
+pub use nginx::{LessonProxy, SERVICE_PORT, WebServer, nginx};
 pub use router::{Router, Timing};
 pub use slow::{Slow, SlowPage};

@@ -81,6 +81,14 @@ impl WebServer {
     }
 }
 
+/// nginx on a host with these directives in its `http` block. It is not started yet.
+///
+/// # Errors
+/// Its configuration cannot be written.
+pub fn nginx(host: &Host, http: &str) -> Result<Daemon, LabError> {
+    daemon(host, http)
+}
+
 /// nginx as the lesson's load balancer on a node: `lb.conf`, listening on the VIPs only.
 #[derive(Debug)]
 pub struct LessonProxy {
