@@ -402,12 +402,12 @@ fn returned(statement: &Statement, context: &mut Context<'_>) -> Option<Action> 
     let Ok(status) = word.text.parse::<u16>() else {
         return Some(Action::Redirect {
             status: 302,
-            to: word.text.clone(),
+            to: absolute(&word.text),
         });
     };
     let text = statement.args().get(1).map(|word| word.text.clone());
     if let (301 | 302 | 303 | 307 | 308, Some(to)) = (status, &text) {
-        let to = to.clone();
+        let to = absolute(to);
         return Some(Action::Redirect { status, to });
     }
     if status == 444 {
@@ -423,8 +423,17 @@ fn returned(statement: &Statement, context: &mut Context<'_>) -> Option<Action> 
     Some(Action::Respond { status, body })
 }
 
+/// Where a client is sent: nginx names the site where the configuration names none.
+pub(super) fn absolute(to: &str) -> String {
+    if to.starts_with('/') {
+        format!("$scheme://$http_host{to}")
+    } else {
+        to.to_owned()
+    }
+}
+
 /// A rule as TOML.
-pub(super) fn rewrite(statement: &Statement, context: &mut Context<'_>) -> Option<String> {
+fn rewrite(statement: &Statement, context: &mut Context<'_>) -> Option<String> {
     let [regex, to, flags @ ..] = statement.args() else {
         let message = "rewrite: expected a regular expression and a replacement";
         context.notes.mistake(statement, message);
@@ -449,10 +458,15 @@ pub(super) fn rewrite(statement: &Statement, context: &mut Context<'_>) -> Optio
     } else {
         then
     };
+    let target = if matches!(then, "redirect" | "permanent") {
+        absolute(&to.text)
+    } else {
+        to.text.clone()
+    };
     Some(format!(
         "{{ regex = {}, to = {}, then = \"{then}\" }}",
         quoted(&regex.text),
-        quoted(&to.text)
+        quoted(&target)
     ))
 }
 

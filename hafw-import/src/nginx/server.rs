@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Context,
     listen::{self, Listen, Listener},
-    location::{Action, Content, Path, Route, below, path},
+    location::{Action, Content, Path, Route, absolute, below, path},
     settings::{Setting, Settings, UPSTREAM_KEYS, table},
 };
 use crate::{
@@ -218,7 +218,7 @@ impl Walk<'_, '_> {
                 conditions: Vec::new(),
                 action: Action::Redirect {
                     status: 301,
-                    to: format!("{prefix}$is_args$args"),
+                    to: absolute(&format!("{prefix}$is_args$args")),
                 },
                 rewrites: Vec::new(),
                 settings,
