@@ -104,8 +104,8 @@ pub fn main() -> ExitCode {
 
 fn start_log() {
     // Of the HTTP/2 codec, errors only: it warns of what clients do.
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,h2=error"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,h2=error"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -193,20 +193,23 @@ async fn report(
     Ok(process)
 }
 
-/// Stops the proxy in order on SIGTERM and SIGINT; reads its file again on SIGHUP.
+/// Stops the proxy in order on SIGTERM and SIGINT; reads its file again on SIGHUP; opens the access
+/// logs again on SIGUSR1.
 async fn obey_signals(process: Rc<Process>, config: Option<PathBuf>) {
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
         signal(SignalKind::hangup()),
+        signal(SignalKind::user_defined1()),
     );
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup), Ok(mut reopen)) = signals else {
         return error!("cannot listen to signals");
     };
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = reopen.recv() => process.reopen_logs(),
             _ = hangup.recv() => match &config {
                 Some(path) => reload(&process, path).await,
                 None => info!("SIGHUP: the configuration comes from hafw run"),

@@ -1,6 +1,8 @@
 //! What a worker counts, as plain numbers. Each worker owns its own set and nothing on the path of
 //! a request is shared; the sets are added up when somebody asks for the status.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Counted since the proxy started, except where named otherwise.
@@ -67,6 +69,79 @@ impl Totals {
     }
 }
 
+/// What the requests of one route came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RouteCounters {
+    /// The server's first name, or its number from 0.
+    pub server: String,
+    /// The route's path as the file has it, or its number from 0; empty for requests that no route
+    /// took.
+    pub route: String,
+    /// Answers by class (index 0 = 1xx … 4 = 5xx); 499 stands for a client that went away.
+    pub answers: [u64; 5],
+    /// Bytes of answers, without their heads.
+    pub bytes: u64,
+    /// From the end of the request's head to the end of its answer.
+    pub latency: Histogram,
+}
+
+impl RouteCounters {
+    fn add(&mut self, other: &Self) {
+        for (sum, n) in self.answers.iter_mut().zip(other.answers) {
+            *sum += n;
+        }
+        self.bytes += other.bytes;
+        self.latency.add(&other.latency);
+    }
+}
+
+/// Adds the routes of one worker to a sum; what does not line up is left out.
+pub fn add_routes(sum: &mut Vec<RouteCounters>, other: &[RouteCounters]) {
+    if sum.is_empty() {
+        sum.extend_from_slice(other);
+        return;
+    }
+    for (sum, other) in sum.iter_mut().zip(other) {
+        if (&sum.server, &sum.route) == (&other.server, &other.route) {
+            sum.add(other);
+        }
+    }
+}
+
+/// How long things took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Histogram {
+    /// How many took at most so long as [`Histogram::BOUNDS_MS`] says, and longer than the bound
+    /// before; the last counts what took longer than all.
+    pub buckets: [u64; 14],
+    /// The sum of all, in microseconds.
+    pub sum_us: u64,
+}
+
+impl Histogram {
+    /// The upper bounds of the buckets, in milliseconds.
+    pub const BOUNDS_MS: [u64; 13] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
+
+    pub fn count(&mut self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let mut bounds = Self::BOUNDS_MS.iter();
+        let at = bounds.position(|bound| micros <= bound * 1000);
+        if let Some(bucket) = self.buckets.get_mut(at.unwrap_or(Self::BOUNDS_MS.len())) {
+            *bucket += 1;
+        }
+        self.sum_us = self.sum_us.saturating_add(micros);
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (sum, n) in self.buckets.iter_mut().zip(other.buckets) {
+            *sum += n;
+        }
+        self.sum_us = self.sum_us.saturating_add(other.sum_us);
+    }
+}
+
 /// A cluster, as the workers together see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamCounters {
@@ -95,6 +170,9 @@ pub struct ServerCounters {
     /// Workers that keep the server out for now because it failed too often, or because probes
     /// say that it is down.
     pub out: u64,
+    /// From the start of an attempt to the head of its answer.
+    #[serde(default)]
+    pub latency: Histogram,
 }
 
 impl ServerCounters {
@@ -111,6 +189,7 @@ impl ServerCounters {
             active: 0,
             idle: 0,
             out: 0,
+            latency: Histogram::default(),
         }
     }
 
@@ -125,6 +204,7 @@ impl ServerCounters {
         self.active += other.active;
         self.idle += other.idle;
         self.out += other.out;
+        self.latency.add(&other.latency);
     }
 }
 
@@ -164,6 +244,23 @@ mod tests {
         assert_eq!(class(599), 4);
         assert_eq!(class(0), 0);
         assert_eq!(class(999), 4);
+    }
+
+    #[test]
+    fn a_duration_is_counted_below_the_bound_that_it_does_not_exceed() {
+        let mut histogram = Histogram::default();
+        for micros in [0, 1000, 1001, 10_000_000, 10_000_001] {
+            histogram.count(Duration::from_micros(micros));
+        }
+
+        let filled: Vec<_> = histogram
+            .buckets
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| **n > 0)
+            .collect();
+        assert_eq!(filled, [(0, &2), (1, &1), (12, &1), (13, &1)]);
+        assert_eq!(histogram.sum_us, 20_002_002);
     }
 
     #[test]

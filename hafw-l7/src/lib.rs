@@ -29,7 +29,7 @@
 //!   larger and chunked ones are passed on as they come.
 //!
 //! Not in this version: Upgrade (removed, so that the server answers plainly), the
-//! PROXY protocol, access logs.
+//! PROXY protocol.
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -41,6 +41,7 @@ pub mod http1;
 pub mod http2;
 pub mod limits;
 pub mod listeners;
+pub mod log;
 pub mod model;
 pub mod plan;
 pub mod privileges;

@@ -15,7 +15,7 @@ pub use routing::{Resolved, Unrouted};
 pub use upstream::{StickyPlan, UpstreamPlan};
 
 use crate::{
-    model::{Listen, ProxyConfig, Server},
+    model::{Listen, LogTo, ProxyConfig, Server},
     route::{Router, Rules, host, host::Hosts},
     tls::ServerTls,
     upstream::MAX_SERVERS,
@@ -156,16 +156,26 @@ impl Plan {
 
     /// Every rate limit.
     pub fn rates(&self) -> impl Iterator<Item = &RatePlan> {
+        self.all_options().flat_map(|options| &options.rates)
+    }
+
+    /// Where requests are logged, each place perhaps several times.
+    pub fn logs(&self) -> impl Iterator<Item = &LogTo> {
+        let logs = self
+            .all_options()
+            .filter_map(|options| options.access_log.as_ref());
+        logs.map(|log| &log.to)
+    }
+
+    fn all_options(&self) -> impl Iterator<Item = &OptionsPlan> {
         let servers = self.servers.iter();
-        servers
-            .flat_map(|server| {
-                let own = server
-                    .routes
-                    .iter()
-                    .filter_map(|route| route.options.as_ref());
-                own.chain([&server.options])
-            })
-            .flat_map(|options| &options.rates)
+        servers.flat_map(|server| {
+            let own = server
+                .routes
+                .iter()
+                .filter_map(|route| route.options.as_ref());
+            own.chain([&server.options])
+        })
     }
 
     fn site_mut(&mut self, address: SocketAddr, first: usize) -> &mut Site {

@@ -20,9 +20,12 @@ use crate::{
     health::Probers,
     limits,
     listeners::Listeners,
-    model::ProxyConfig,
+    model::{LogTo, ProxyConfig},
     plan::{Plan, PlanError},
-    proxy::worker::{HealthReports, Share, Worker},
+    proxy::{
+        sink,
+        worker::{HealthReports, Share, Worker},
+    },
     resolve::{self, Names},
 };
 
@@ -64,6 +67,8 @@ pub enum ConfigureError {
     NoListener(std::net::SocketAddr),
     #[error("a listening socket: {0}")]
     Listener(#[from] io::Error),
+    #[error("the access log {0:?}: {1} (the proxy runs as nobody)")]
+    Log(LogTo, io::Error),
     #[error("the proxy is stopping")]
     Stopping,
     #[error("worker {0} has ended")]
@@ -115,7 +120,7 @@ impl Process {
         if self.is_stopping.get() {
             return Err(ConfigureError::Stopping);
         }
-        Plan::new(&config)?;
+        let plan = Plan::new(&config)?;
         let (wanted, running) = (config.worker_count(), self.workers.len());
         if wanted != running {
             return Err(ConfigureError::Workers { wanted, running });
@@ -127,6 +132,9 @@ impl Process {
             .find(|address| !served.contains(address));
         if let Some(address) = missing {
             return Err(ConfigureError::NoListener(address));
+        }
+        for to in plan.logs() {
+            sink::probe(to).map_err(|error| ConfigureError::Log(to.clone(), error))?;
         }
         let last = self.state.borrow().names.clone();
         let names = resolve::look_up(&config, &last).await;
@@ -166,6 +174,11 @@ impl Process {
         Ok(())
     }
 
+    /// Opens the access logs again, after their files were moved away.
+    pub(crate) fn reopen_logs(&self) {
+        self.workers.iter().for_each(Worker::reopen_logs);
+    }
+
     /// Looks the names up again, and tells the workers if that has changed something.
     async fn resolve(&self) {
         let (config, listeners, last) = {
@@ -195,7 +208,7 @@ impl Process {
         let asked: Vec<_> = self.workers.iter().map(Worker::snapshot).collect();
         let until = Instant::now() + PATIENCE;
         let mut totals = Totals::default();
-        let mut upstreams = Vec::new();
+        let (mut upstreams, mut routes) = (Vec::new(), Vec::new());
         let mut workers = Vec::with_capacity(asked.len());
         for answer in asked {
             let answer = tokio::time::timeout_at(until, answer).await;
@@ -207,6 +220,7 @@ impl Process {
             if let Some(snapshot) = snapshot {
                 totals.add(&snapshot.totals);
                 counters::add_upstreams(&mut upstreams, &snapshot.upstreams);
+                counters::add_routes(&mut routes, &snapshot.routes);
             }
         }
         let state = self.state.borrow();
@@ -221,6 +235,7 @@ impl Process {
             listeners: addresses.into_iter().collect(),
             totals,
             upstreams,
+            routes,
         }
     }
 

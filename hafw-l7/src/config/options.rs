@@ -1,19 +1,21 @@
 //! Reads the keys that a `[[server]]` has for all of its routes, and each route may set otherwise.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use hafw_config::Section;
 
 use super::{value_or, values};
 use crate::model::{
-    ErrorPage, NextUpstream, Options, RateLimit, RetryCondition, SetHeader, Timeouts,
+    AccessLog, ErrorPage, LogFormat, LogTo, NextUpstream, Options, RateLimit, RetryCondition,
+    SetHeader, Timeouts,
 };
 
 /// The most memory that a request's body may take.
 const MAX_REPLAY_BUFFER: u64 = 16 << 20;
 
 /// The keys that a route may set too.
-const ROUTE_KEYS: [&str; 17] = [
+const ROUTE_KEYS: [&str; 18] = [
+    "access_log",
     "set_headers",
     "add_headers",
     "set_response_headers",
@@ -57,6 +59,7 @@ pub(super) fn read(section: &Section, base: &Options) -> (Options, bool) {
         ),
         replay_buffer: read_replay_buffer(section, base.replay_buffer),
         rate_limits: read_rate_limits(section, &base.rate_limits),
+        access_log: read_access_log(section, base.access_log.as_ref()),
         error_pages: read_error_pages(section, &base.error_pages),
     };
     (options, ROUTE_KEYS.iter().any(|key| section.has(key)))
@@ -149,6 +152,37 @@ fn read_rate_limit(section: &Section) -> Option<RateLimit> {
         status: value_or(status, standard.status),
         zone: zone.map(|zone| zone.value),
     })
+}
+
+fn read_access_log(section: &Section, base: Option<&AccessLog>) -> Option<AccessLog> {
+    if !section.has("access_log") {
+        return base.cloned();
+    }
+    let table = section.table("access_log")?;
+    let absolute = |key| {
+        table.parsed(key, "an absolute path", |text| {
+            let path = PathBuf::from(text);
+            path.is_absolute().then_some(path)
+        })
+    };
+    let (file, syslog) = (absolute("file"), absolute("syslog"));
+    let stdout = value_or(table.boolean("stdout"), false);
+    let off = value_or(table.boolean("off"), false);
+    let formats = [("combined", LogFormat::Combined), ("json", LogFormat::Json)];
+    let format = value_or(table.choice("format", &formats), LogFormat::default());
+    table.finish();
+    let to = match (file, syslog, stdout, off) {
+        (Some(file), None, false, false) => LogTo::File(file.value),
+        (None, Some(syslog), false, false) => LogTo::Syslog(syslog.value),
+        (None, None, true, false) => LogTo::Stdout,
+        (None, None, false, true) => return None,
+        _ => {
+            let what = "expected exactly one of file, syslog, stdout = true and off = true";
+            table.note(table.place(), what);
+            return None;
+        }
+    };
+    Some(AccessLog { to, format })
 }
 
 /// nginx's `10r/s` too.

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    counters::{Totals, UpstreamCounters},
+    counters::{RouteCounters, Totals, UpstreamCounters},
     listeners::ListenerKey,
     model::ProxyConfig,
 };
@@ -66,6 +66,7 @@ pub struct Status {
     /// Sums over the workers that answered.
     pub totals: Totals,
     pub upstreams: Vec<UpstreamCounters>,
+    pub routes: Vec<RouteCounters>,
 }
 
 /// One worker thread.

@@ -1,6 +1,6 @@
 //! What a `[[server]]` sets for all of its routes, and each route may set otherwise.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ pub struct Options {
     pub replay_buffer: u64,
     /// All of them count.
     pub rate_limits: Vec<RateLimit>,
+    /// Where requests are logged; `None` = nowhere.
+    pub access_log: Option<AccessLog>,
     /// What the client gets instead of the proxy's own answers with these statuses.
     pub error_pages: Vec<ErrorPage>,
 }
@@ -39,6 +41,7 @@ impl Default for Options {
             client_max_body_size: 1024 * 1024,
             replay_buffer: 16 * 1024,
             rate_limits: Vec::new(),
+            access_log: None,
             error_pages: Vec::new(),
         }
     }
@@ -80,6 +83,34 @@ impl Default for RateLimit {
             zone: None,
         }
     }
+}
+
+/// An access log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessLog {
+    pub to: LogTo,
+    pub format: LogFormat,
+}
+
+/// Where an access log goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogTo {
+    File(PathBuf),
+    Stdout,
+    /// A datagram socket such as /dev/log.
+    Syslog(PathBuf),
+}
+
+/// What the lines of an access log are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// nginx's `combined`.
+    #[default]
+    Combined,
+    /// One object a line.
+    Json,
 }
 
 /// A page for the proxy's own answers.

@@ -3,7 +3,7 @@
 use super::{KeyError, is_token};
 use crate::{
     limits::Rate,
-    model::{ErrorPage, Options, SetHeader, Timeouts},
+    model::{AccessLog, ErrorPage, Options, SetHeader, Timeouts},
     retry::{Millis, Policy, millis},
     template::{Scope, Template, Values},
 };
@@ -18,6 +18,7 @@ pub struct OptionsPlan {
     /// Longest request body in bytes that is read before a server is asked.
     pub replay_buffer: u64,
     pub rates: Vec<RatePlan>,
+    pub access_log: Option<AccessLog>,
     pages: Vec<ErrorPage>,
 }
 
@@ -137,6 +138,7 @@ impl OptionsPlan {
             limits: Limits::new(&options.timeouts, options.client_max_body_size),
             replay_buffer: options.replay_buffer,
             rates: rates.collect::<Result<_, _>>()?,
+            access_log: options.access_log.clone(),
             pages: options.error_pages.clone(),
         })
     }

@@ -59,6 +59,7 @@ pub(crate) async fn serve(
             timer,
             block: None,
             current: None,
+            answered: None,
         };
         match protocol {
             Protocol::Http2 => session.into_http2().serve().await,

@@ -6,12 +6,13 @@ use std::{
     pin::pin,
     rc::Rc,
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tracing::debug;
 
 use super::{
+    account::Answered,
     attempt::{Answer, Attempt},
     duplex::{Download, DownloadError, Ending, Upload},
     generation::{Cluster, Turn},
@@ -65,10 +66,13 @@ impl Session {
                 Ok(None) => break,
                 Err(ending) => return self.end(&exchange, ending).await,
             };
+            let asked = Instant::now();
             let tried = self.attempt(&exchange, &mut upload, &turn, server).await;
             let now = self.shared.timers.now();
             match tried {
                 Attempt::Answer(answer) => {
+                    let address = turn.answered(asked.elapsed());
+                    self.answered = Some(Answered::relayed(answer.status, 0, address));
                     return self.relay(&exchange, upload, turn, server, *answer).await;
                 }
                 Attempt::Over(ending) => return self.end(&exchange, ending).await,
@@ -181,6 +185,7 @@ impl Session {
     async fn end(&mut self, exchange: &Exchange, ending: Ending) -> Result<(), End> {
         match ending {
             Ending::ClientGone => {
+                self.answered = Some(Answered::client_gone());
                 self.shared.count(|totals| totals.client_aborts += 1);
                 Err(End::Close)
             }
@@ -216,8 +221,11 @@ impl Session {
                 *count += 1;
             }
         });
+        // Of what is sent by the download.
+        let mut head_len = head.len() as u64;
         if !download.prepend(&head, &self.shared.buffers) {
             self.send(&head, exchange.limits().send).await?;
+            head_len = 0;
         }
         drop(head);
         let mut stream = Some(stream);
@@ -230,6 +238,9 @@ impl Session {
             .await;
         self.shared
             .count(|totals| totals.bytes_sent += download.sent);
+        if let Some(answered) = &mut self.answered {
+            answered.add_bytes(download.sent.saturating_sub(head_len));
+        }
         match relayed {
             Ok(()) => {
                 turn.release(Outcome::Served, self.shared.timers.now());

@@ -6,15 +6,17 @@ use std::{
     collections::BTreeMap,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::wire::Wire;
+use super::{sink::Sink, wire::Wire};
 use crate::{
+    counters::RouteCounters,
     limits::{self, Zone},
-    model::{Address, ProxyConfig},
+    model::{AccessLog, Address, PathCondition, ProxyConfig},
     plan::{Plan, PlanError, RatePlan},
     retry::{Attempts, Millis},
     upstream::{Asker, Group, IdlePool, Outcome, Tried},
@@ -30,6 +32,12 @@ pub(crate) struct Generation {
     pub(crate) clusters: Vec<Cluster>,
     /// By the names that the plan's rate limits have.
     zones: BTreeMap<String, Arc<Zone>>,
+    /// By server: its routes, then what none of them took. Generations that have a route share its
+    /// counters, for requests that end after a new one took over.
+    routes: Vec<Rc<RefCell<RouteCounters>>>,
+    /// Where each server's part of `routes` begins.
+    first_routes: Vec<usize>,
+    sinks: Vec<Rc<Sink>>,
 }
 
 /// A cluster's servers and the idle connections to them.
@@ -83,11 +91,56 @@ impl Generation {
             let zone = limits.zone(&rate.zone);
             (rate.zone.clone(), zone)
         });
+        let (routes, first_routes) = route_counters(config, old);
+        let mut sinks: Vec<Rc<Sink>> = Vec::new();
+        for to in plan.logs() {
+            let old = old.into_iter().flat_map(|old| &old.sinks);
+            if !sinks.iter().any(|sink| sink.to == *to) {
+                let known = old.into_iter().find(|sink| sink.to == *to);
+                sinks.push(known.map_or_else(|| Rc::new(Sink::new(to)), Rc::clone));
+            }
+        }
         Ok(Self {
+            routes,
+            first_routes,
+            sinks,
             clusters: clusters.collect(),
             zones: zones.collect(),
             plan,
         })
+    }
+
+    /// Counts an answered request of a server, and of its route if there is one.
+    pub(crate) fn count_route(
+        &self,
+        server: usize,
+        route: Option<usize>,
+        count: impl FnOnce(&mut RouteCounters),
+    ) {
+        let Some(first) = self.first_routes.get(server) else {
+            return;
+        };
+        let routes = self.plan.servers.get(server).map_or(0, |s| s.routes.len());
+        let at = first + route.unwrap_or(routes);
+        if let Some(counters) = self.routes.get(at) {
+            count(&mut counters.borrow_mut());
+        }
+    }
+
+    /// What the routes have counted.
+    pub(crate) fn route_counters(&self) -> Vec<RouteCounters> {
+        let routes = self.routes.iter();
+        routes.map(|route| route.borrow().clone()).collect()
+    }
+
+    /// The log of a server or route.
+    pub(crate) fn sink(&self, log: &AccessLog) -> Option<&Sink> {
+        let mut sinks = self.sinks.iter();
+        sinks.find(|sink| sink.to == log.to).map(|sink| &**sink)
+    }
+
+    pub(crate) fn reopen_logs(&self) {
+        self.sinks.iter().for_each(|sink| sink.reopen());
     }
 
     /// The zone of one of the plan's rate limits.
@@ -95,8 +148,9 @@ impl Generation {
         self.zones.get(&rate.zone).map(|zone| &**zone)
     }
 
-    /// Closes idle connections that are old or that their servers closed.
+    /// Writes what has been logged, and closes idle connections that are old or that their servers closed.
     pub(crate) fn sweep(&self, now: Millis) {
+        self.sinks.iter().for_each(|sink| sink.flush());
         for cluster in &self.clusters {
             let mut idle = cluster.idle.borrow_mut();
             if !idle.is_empty() {
@@ -130,6 +184,44 @@ impl Cluster {
             drop(self.idle.borrow_mut().put(server, wire, now));
         }
     }
+}
+
+/// The counters of a configuration's routes, with what `old` has counted, and where each server's
+/// begin.
+fn route_counters(
+    config: &ProxyConfig,
+    old: Option<&Generation>,
+) -> (Vec<Rc<RefCell<RouteCounters>>>, Vec<usize>) {
+    let (mut all, mut firsts) = (Vec::new(), Vec::new());
+    for (index, server) in config.servers.iter().enumerate() {
+        firsts.push(all.len());
+        let name = server.hosts.first().cloned();
+        let name = name.unwrap_or_else(|| index.to_string());
+        let labels = server
+            .routes
+            .iter()
+            .enumerate()
+            .map(|(at, route)| match &route.path {
+                PathCondition::Any => at.to_string(),
+                PathCondition::Exact(path) => format!("= {path}"),
+                PathCondition::Regex(regex) => format!("~ {regex}"),
+                PathCondition::Prefix { prefix, .. } => prefix.clone(),
+            });
+        for route in labels.chain([String::new()]) {
+            let new = RouteCounters {
+                server: name.clone(),
+                route,
+                ..RouteCounters::default()
+            };
+            let is_same = |old: &&Rc<RefCell<RouteCounters>>| {
+                let old = old.borrow();
+                (&old.server, &old.route) == (&new.server, &new.route)
+            };
+            let before = old.and_then(|old| old.routes.iter().find(is_same).cloned());
+            all.push(before.unwrap_or_else(|| Rc::new(RefCell::new(new))));
+        }
+    }
+    (all, firsts)
 }
 
 impl Turn {
@@ -192,6 +284,14 @@ impl Turn {
             let address = group.address(server);
             warn!(upstream = cluster.name, server = ?address, "failed too often: out for now");
         }
+    }
+
+    /// The address of the server asked now, and counts how long its answer took.
+    pub(crate) fn answered(&self, took: Duration) -> Option<Address> {
+        let (server, cluster) = (self.current?, self.cluster()?);
+        let mut group = cluster.group.borrow_mut();
+        group.count_latency(server, took);
+        group.address(server).cloned()
     }
 
     pub(crate) fn count_answer(&self, class: usize) {

@@ -1,6 +1,6 @@
 //! Reads request heads, routes them, and makes what is sent on.
 
-use std::{future::poll_fn, rc::Rc, task::Poll};
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Instant};
 
 use tracing::debug;
 
@@ -270,14 +270,18 @@ impl Session {
             server,
             route: None,
             lines: None,
+            started: Instant::now(),
+            id: self.shared.ids.next(),
+            record: None,
         });
+        let id = current.id;
         let mut scratch = Vec::new();
         let path = path::normalize(head.target.path(), &mut scratch).map_err(|_| 400_u16)?;
         let values = RequestValues {
             request: head,
             server_name: &plan.name,
             ends: &self.ends,
-            id: self.shared.ids.next(),
+            id,
         };
         let resolved = plan.resolve(path, self.client, head, &values);
         current.route = match &resolved {
@@ -285,7 +289,14 @@ impl Session {
             Err(Unrouted::Redirect { route, .. }) => *route,
             Err(Unrouted::NotFound | Unrouted::Circle) => None,
         };
-        let options = plan.options(current.route);
+        let route = current.route;
+        let options = plan.options(route);
+        if options.access_log.is_some() {
+            let record = self.record(head);
+            if let Some(current) = &mut self.current {
+                current.record = Some(record);
+            }
+        }
         let (missing, body) = match head.body {
             RequestBody::Length(len) if len > options.limits.body_size => return Err(413),
             RequestBody::Length(len) if len <= options.replay_buffer => (len as usize, None),
@@ -294,7 +305,7 @@ impl Session {
         };
         let mut exchange = Exchange {
             server,
-            route: current.route,
+            route,
             cluster: usize::MAX,
             asker: Asker {
                 client: self.client,
@@ -336,7 +347,7 @@ impl Session {
                 return Ok(exchange);
             }
         };
-        let route = plan.routes.get(resolved.route).ok_or(404_u16)?;
+        let plan_route = plan.routes.get(resolved.route).ok_or(404_u16)?;
         let lines = plan.with_scope(&resolved, path, head, |scope| {
             if !options.rates.is_empty() {
                 match self.judge_rates(&generation, &options.rates, scope, &values) {
@@ -347,7 +358,7 @@ impl Session {
                     }
                 }
             }
-            if let ActionPlan::Upstream(cluster) = route.action {
+            if let ActionPlan::Upstream(cluster) = plan_route.action {
                 let target = resolved.target.as_deref();
                 let message = &mut exchange.message;
                 forward::request(head, target, options, scope, &values, message);
@@ -356,7 +367,7 @@ impl Session {
                     self.complete_asker(&mut exchange.asker, upstream, head, scope, &values);
                 }
             } else {
-                exchange.own = self.own_answer(options, &route.action, scope, &values);
+                exchange.own = self.own_answer(options, &plan_route.action, scope, &values);
             }
             self.answer_lines(options, scope, &values)
         });

@@ -8,6 +8,7 @@
 //! A worker shares nothing with the others; inside it there is one thread, so `Rc` and `Cell` do.
 
 mod acceptor;
+mod account;
 mod arrival;
 mod attempt;
 mod buffers;
@@ -21,6 +22,7 @@ mod judge;
 mod own;
 mod pages;
 mod session;
+pub(crate) mod sink;
 mod timers;
 mod wire;
 pub(crate) mod worker;

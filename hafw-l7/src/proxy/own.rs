@@ -1,8 +1,9 @@
 //! Answers that the proxy gives itself: refusals, failures, and what routes say to answer.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Instant};
 
 use super::{
+    account::{Answered, Logged},
     buffers::Text,
     generation::Generation,
     intake::{Exchange, Refusal},
@@ -24,6 +25,12 @@ pub(crate) struct Current {
     pub(super) route: Option<usize>,
     /// Header lines for its answer.
     pub(super) lines: Option<Text>,
+    /// When its head had come.
+    pub(super) started: Instant,
+    /// Different for each request.
+    pub(super) id: u128,
+    /// What the log tells of it, if there is one.
+    pub(super) record: Option<Logged>,
 }
 
 /// What is answered without asking a server.
@@ -67,6 +74,7 @@ impl Session {
         is_head: bool,
     ) -> Result<(), End> {
         let text = self.page_text(status, close, is_head);
+        self.answered = Some(Answered::own(status, body_len(&text)));
         self.count_answer(status);
         self.shared.count(|totals| {
             match class(status) {
@@ -93,6 +101,7 @@ impl Session {
             Own::Refused(status) => self.answer(*status, close, exchange.is_head).await?,
             Own::Routed(routed) => {
                 let text = self.own_text(routed, close, exchange.is_head);
+                self.answered = Some(Answered::own(routed.status, body_len(&text)));
                 self.count_answer(routed.status);
                 self.send_own(&text).await?;
             }
@@ -212,6 +221,11 @@ impl Session {
         }
         lines
     }
+}
+
+fn body_len(answer: &[u8]) -> usize {
+    let head = memchr::memmem::find(answer, b"\r\n\r\n");
+    head.map_or(0, |head| answer.len() - head - 4)
 }
 
 /// The header lines that an answer gets.

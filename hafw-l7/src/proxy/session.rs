@@ -12,7 +12,8 @@ use std::{
 use tokio::io::AsyncWrite as _;
 
 use super::{
-    Shared, buffers::Block, duplex::poll_fill, http2, own::Current, timers::Timer, wire::Wire,
+    Shared, account::Answered, buffers::Block, duplex::poll_fill, http2, own::Current,
+    timers::Timer, wire::Wire,
 };
 use crate::{plan::Limits, retry::Millis, values::Ends};
 
@@ -39,6 +40,8 @@ pub(crate) struct Session {
     pub(super) block: Option<Block>,
     /// The request that was read last, once its server is known.
     pub(super) current: Option<Current>,
+    /// What became of it.
+    pub(super) answered: Option<Answered>,
 }
 
 /// How a connection ends.
@@ -75,7 +78,9 @@ impl Session {
                 let exchange = self.next_request(is_first).await?;
                 self.exchange(exchange).await
             };
-            if let Err(end) = served.await {
+            let served = served.await;
+            self.account();
+            if let Err(end) = served {
                 return end;
             }
             is_first = false;

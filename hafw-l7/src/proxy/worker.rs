@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use super::{Shared, acceptor::Acceptor, generation::Generation};
 use crate::{
-    counters::{Totals, UpstreamCounters},
+    counters::{RouteCounters, Totals, UpstreamCounters},
     limits,
     listeners::ListenerKey,
     model::{Address, ProxyConfig},
@@ -34,6 +34,7 @@ pub(crate) struct Worker {
 pub(crate) struct Snapshot {
     pub(crate) totals: Totals,
     pub(crate) upstreams: Vec<UpstreamCounters>,
+    pub(crate) routes: Vec<RouteCounters>,
 }
 
 /// The listening sockets that a worker is to serve.
@@ -47,6 +48,7 @@ enum Command {
         address: Address,
         is_up: bool,
     },
+    ReopenLogs,
     Snapshot(oneshot::Sender<Snapshot>),
     Stop(oneshot::Sender<()>),
 }
@@ -109,6 +111,12 @@ impl Worker {
         self.ask(Command::Stop)?.await.ok()
     }
 
+    /// Opens the access logs again.
+    pub(crate) fn reopen_logs(&self) {
+        // One that has ended logs nothing.
+        let _ = self.commands.send(Command::ReopenLogs);
+    }
+
     /// Whether the thread has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.thread.is_finished()
@@ -155,6 +163,7 @@ async fn run(mut commands: mpsc::UnboundedReceiver<Command>, limits: Arc<limits:
                 let generation = shared.generation();
                 generation.set_health(&upstream, &address, is_up, now);
             }
+            Some(Command::ReopenLogs) => shared.generation().reopen_logs(),
             Some(Command::Snapshot(reply)) => {
                 let _ = reply.send(snapshot(&shared));
             }
@@ -228,6 +237,7 @@ fn snapshot(shared: &Shared) -> Snapshot {
     let clusters = generation.clusters.iter();
     Snapshot {
         totals: *shared.totals.borrow(),
+        routes: generation.route_counters(),
         upstreams: clusters
             .map(|cluster| {
                 let idle = cluster.idle.borrow();

@@ -2,7 +2,7 @@
 //! `fail_timeout`, backup servers when all others are out; and with what probes tell, slow starts
 //! and bounded numbers of requests.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use super::balance::{self, hash_of};
 use crate::{
@@ -185,6 +185,13 @@ impl Group {
     pub fn count_connect(&mut self, server: usize) {
         if let Some(server) = self.servers.get_mut(server) {
             server.counters.connects += 1;
+        }
+    }
+
+    /// Counts how long a server took to answer.
+    pub fn count_latency(&mut self, server: usize, took: Duration) {
+        if let Some(server) = self.servers.get_mut(server) {
+            server.counters.latency.count(took);
         }
     }
 

@@ -6,6 +6,7 @@ mod bodies;
 mod harness;
 mod http2;
 mod limits;
+mod operation;
 mod process;
 mod reference;
 mod retry;

@@ -151,6 +151,7 @@ impl Connection {
                     ends,
                     block: None,
                     current: None,
+                    answered: None,
                     shared,
                 };
                 session.serve().await;

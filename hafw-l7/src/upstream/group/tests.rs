@@ -292,7 +292,7 @@ fn probes_take_even_a_single_server_out_and_bring_it_back() {
 #[test]
 fn a_server_that_is_back_gets_its_share_little_by_little() {
     let mut servers = weighted(&[1, 1]);
-    servers[0].slow_start = std::time::Duration::from_secs(10);
+    servers[0].slow_start = Duration::from_secs(10);
     let mut group = group(Balance::RoundRobin, servers);
     group.set_health(&server(7).address, false, 0);
     group.set_health(&server(7).address, true, 1000);
