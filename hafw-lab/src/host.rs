@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::Ipv4Addr,
+    net::IpAddr,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -106,10 +106,11 @@ impl Host {
     ///
     /// # Errors
     /// The route or the sysctls cannot be set.
-    pub fn accept_vip(&self, vip: Ipv4Addr) -> Result<(), LabError> {
+    pub fn accept_vip(&self, vip: impl Into<IpAddr>) -> Result<(), LabError> {
+        // Over IPv6 only an address is answered for, a route is not.
         self.sysctl("net/ipv4/conf/all/arp_ignore", "1")?;
         self.sysctl("net/ipv4/conf/all/arp_announce", "2")?;
-        let (name, vip) = (self.namespace.name(), vip.to_string());
+        let (name, vip) = (self.namespace.name(), vip.into().to_string());
         shell::run(
             "ip",
             &["-n", name, "route", "add", "local", &vip, "dev", "lo"],

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use nix::{
@@ -19,6 +20,7 @@ use crate::{
     Host, LabError, Namespace, Station,
     registry::{self, Claim},
     switch::Switch,
+    wait_for,
 };
 
 /// The lesson's network: seven hosts on one switch. Dropping it removes whatever it made, and ends
@@ -83,6 +85,27 @@ impl Lab {
             hosts,
             switch,
         })
+    }
+
+    /// Gives every host an address on 2001:db8::/64, and waits until all of its addresses, the
+    /// link-local one too, were found to be no duplicates.
+    ///
+    /// # Errors
+    /// `ip` fails, or that takes too long.
+    pub fn enable_ipv6(&self) -> Result<(), LabError> {
+        for host in &self.hosts {
+            let address = format!("{}/64", host.station().address_v6());
+            let args = ["-6", "address", "add", &address, "dev", "eth0", "nodad"];
+            host.output("ip", &args)?;
+        }
+        for host in &self.hosts {
+            let what = format!("the IPv6 addresses of {}", host.station());
+            wait_for(Duration::from_secs(10), what, || {
+                let addresses = host.output("ip", &["-6", "-o", "address", "show", "dev", "eth0"]);
+                addresses.is_ok_and(|text| text.contains(" fe80::") && !text.contains(" tentative"))
+            })?;
+        }
+        Ok(())
     }
 
     /// The lab's folder: it goes with the lab.

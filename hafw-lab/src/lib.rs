@@ -31,5 +31,5 @@ pub use netns::Namespace;
 pub use nix::sys::signal::Signal;
 pub use process::{Daemon, Scope};
 pub use registry::sweep;
-pub use station::{Station, VIP_BBS, VIP_WWW};
+pub use station::{Station, VIP_BBS, VIP_LINK_LOCAL, VIP_WWW, VIP_WWW_V6};
 pub use wait::{pause, wait_for, wait_until};

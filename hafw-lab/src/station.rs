@@ -1,11 +1,19 @@
 //! The hosts of the lesson's network.
 
-use std::{fmt, net::Ipv4Addr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 /// The VIP of www.oldboy.com.
 pub const VIP_WWW: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
 /// The VIP of bbs.oldboy.com.
 pub const VIP_BBS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);
+
+/// The link-local VIP of the router over IPv6.
+pub const VIP_LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 3);
+/// The other VIP of the router over IPv6.
+pub const VIP_WWW_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 3);
 
 /// A host of the lab. Its MAC is 02:00:00:00:00:NN with NN the last byte of its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +68,12 @@ impl Station {
     #[must_use]
     pub const fn address(self) -> Ipv4Addr {
         Ipv4Addr::new(10, 0, 0, self.number())
+    }
+
+    /// The host's address on 2001:db8::/64, where [`crate::Lab::enable_ipv6`] gave it one.
+    #[must_use]
+    pub const fn address_v6(self) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, self.number() as u16)
     }
 
     /// The host's MAC.

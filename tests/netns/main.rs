@@ -3,14 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 mod adverts;
-mod download;
 mod alerts;
+mod download;
 mod failover;
 mod groups;
 mod handoff;
 mod handover;
 mod import;
 mod interop;
+mod ipv6;
 mod lesson;
 mod load;
 mod nat;

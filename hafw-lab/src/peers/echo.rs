@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -38,8 +38,8 @@ impl Echo {
     ///
     /// # Errors
     /// The port is taken.
-    pub fn start(host: &Host, address: Ipv4Addr, port: u16) -> Result<Self, LabError> {
-        let at = SocketAddrV4::new(address, port);
+    pub fn start(host: &Host, address: impl Into<IpAddr>, port: u16) -> Result<Self, LabError> {
+        let at = SocketAddr::new(address.into(), port);
         let what = format!("serve {at} on {}", host.station());
         let open = || Ok::<_, io::Error>((udp(at)?, tcp(at)?));
         let sockets = host.namespace().run(open).and_then(|result| result);
@@ -75,23 +75,31 @@ impl Drop for Echo {
     }
 }
 
-fn udp(at: SocketAddrV4) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_freebind_v4(true)?;
+/// A socket that may be bound to an address that the host has not yet.
+fn freely(at: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(at), kind, Some(protocol))?;
+    match at {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+    }
+    Ok(socket)
+}
+
+fn udp(at: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = freely(at, Type::DGRAM, Protocol::UDP)?;
     socket.set_read_timeout(Some(IDLE))?;
     setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER)?;
-    socket.bind(&SocketAddr::from(at).into())?;
+    socket.bind(&at.into())?;
     Ok(socket.into())
 }
 
 /// A listening socket whose accept, and the reads of what it accepts, time out.
-pub(super) fn tcp(at: SocketAddrV4) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_freebind_v4(true)?;
+pub(super) fn tcp(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = freely(at, Type::STREAM, Protocol::TCP)?;
     socket.set_reuse_address(true)?;
     // Accepting times out too, and a connection inherits it.
     socket.set_read_timeout(Some(IDLE))?;
-    socket.bind(&SocketAddr::from(at).into())?;
+    socket.bind(&at.into())?;
     socket.listen(1024)?;
     Ok(socket.into())
 }

@@ -78,7 +78,7 @@ impl Slow {
         let at = SocketAddrV4::new(address, port);
         let what = format!("serve {at} on {}", host.station());
         // A socket stays in the namespace in which it was opened, whoever uses it.
-        let opened = host.namespace().run(|| echo::tcp(at));
+        let opened = host.namespace().run(|| echo::tcp(at.into()));
         let listener = opened
             .and_then(|result| result)
             .map_err(LabError::io(&*what))?;

@@ -4,6 +4,7 @@
 //! table, until it is stopped. Times of arrival are the kernel's.
 
 mod clock;
+mod discovery;
 mod download;
 mod flow;
 mod http;

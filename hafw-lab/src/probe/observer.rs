@@ -2,7 +2,7 @@
 
 use std::{
     io, mem,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     os::fd::{AsFd as _, AsRawFd as _},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use nix::{
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::{Task, clock::Clock, clock::Pace};
+use super::{Task, clock::Clock, clock::Pace, discovery};
 use crate::{Host, LabError, Station};
 
 /// How often it asks who has each VIP.
@@ -33,14 +33,14 @@ pub enum Seen {
     /// An answer to the observer's question.
     Reply {
         /// For this VIP.
-        vip: Ipv4Addr,
+        vip: IpAddr,
         /// In the name of this MAC.
         mac: [u8; 6],
     },
-    /// Gratuitous ARP.
+    /// Gratuitous ARP, or an unsolicited Neighbor Advertisement.
     Announcement {
         /// Of this VIP.
-        vip: Ipv4Addr,
+        vip: IpAddr,
         /// In the name of this MAC.
         mac: [u8; 6],
     },
@@ -49,7 +49,7 @@ pub enum Seen {
         /// The frame's source.
         mac: [u8; 6],
         /// The packet's source.
-        source: Ipv4Addr,
+        source: IpAddr,
         /// 2 or 3.
         version: u8,
         /// VRID.
@@ -95,8 +95,9 @@ impl Observer {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(host: &Host, vips: &[Ipv4Addr]) -> Result<Self, LabError> {
-        let (station, vips) = (host.station(), vips.to_vec());
+    pub fn start<A: Copy + Into<IpAddr>>(host: &Host, vips: &[A]) -> Result<Self, LabError> {
+        let vips: Vec<IpAddr> = vips.iter().map(|vip| (*vip).into()).collect();
+        let station = host.station();
         Task::start(host, "observer", move |stop| observe(station, &vips, stop)).map(Self)
     }
 
@@ -112,7 +113,7 @@ impl Observer {
 impl Observation {
     /// Who answered for a VIP, when: a tenure each time a MAC began and ceased to.
     #[must_use]
-    pub fn tenures(&self, vip: Ipv4Addr) -> Vec<Tenure> {
+    pub fn tenures(&self, vip: impl Into<IpAddr>) -> Vec<Tenure> {
         let mut tenures: Vec<Tenure> = Vec::new();
         for (at, mac) in self.replies(vip) {
             let current = tenures.iter_mut().rev().find(|tenure| tenure.mac == mac);
@@ -133,7 +134,7 @@ impl Observation {
     /// For how long more than one MAC answered for a VIP. Less than the 2 ms between two questions
     /// is not seen.
     #[must_use]
-    pub fn two_owners(&self, vip: Ipv4Addr) -> Duration {
+    pub fn two_owners(&self, vip: impl Into<IpAddr>) -> Duration {
         let tenures = self.tenures(vip);
         let mut total = Duration::ZERO;
         for (index, one) in tenures.iter().enumerate() {
@@ -150,24 +151,24 @@ impl Observation {
 
     /// How often the answer came from another MAC than the one before.
     #[must_use]
-    pub fn flips(&self, vip: Ipv4Addr) -> usize {
+    pub fn flips(&self, vip: impl Into<IpAddr>) -> usize {
         let macs: Vec<_> = self.replies(vip).map(|(_, mac)| mac).collect();
         macs.windows(2).filter(|pair| pair[0] != pair[1]).count()
     }
 
     /// Answers for a VIP in the name of a host's MAC.
     #[must_use]
-    pub fn replies_by(&self, vip: Ipv4Addr, station: Station) -> usize {
+    pub fn replies_by(&self, vip: impl Into<IpAddr>, station: Station) -> usize {
         self.replies(vip)
             .filter(|(_, mac)| *mac == station.mac())
             .count()
     }
 
-    /// Rounds of gratuitous ARP for a VIP in the name of a host's MAC.
+    /// Announcements of a VIP, gratuitous ARP or Neighbor Advertisements, in the name of a host's MAC.
     #[must_use]
-    pub fn announcements_by(&self, vip: Ipv4Addr, station: Station) -> usize {
+    pub fn announcements_by(&self, vip: impl Into<IpAddr>, station: Station) -> usize {
         let wanted = Seen::Announcement {
-            vip,
+            vip: vip.into(),
             mac: station.mac(),
         };
         self.events
@@ -178,7 +179,7 @@ impl Observation {
 
     /// The longest span without an answer for a VIP, between two answers.
     #[must_use]
-    pub fn longest_silence(&self, vip: Ipv4Addr) -> Duration {
+    pub fn longest_silence(&self, vip: impl Into<IpAddr>) -> Duration {
         let times: Vec<_> = self.replies(vip).map(|(at, _)| at).collect();
         times
             .windows(2)
@@ -199,7 +200,8 @@ impl Observation {
         }
     }
 
-    fn replies(&self, vip: Ipv4Addr) -> impl Iterator<Item = (Instant, [u8; 6])> {
+    fn replies(&self, vip: impl Into<IpAddr>) -> impl Iterator<Item = (Instant, [u8; 6])> {
+        let vip = vip.into();
         self.events
             .iter()
             .filter_map(move |event| match event.seen {
@@ -209,11 +211,17 @@ impl Observation {
     }
 }
 
-fn observe(station: Station, vips: &[Ipv4Addr], stop: &AtomicBool) -> io::Result<Observation> {
+fn observe(station: Station, vips: &[IpAddr], stop: &AtomicBool) -> io::Result<Observation> {
     let socket = packet_socket("eth0")?;
     setsockopt(&socket, ReceiveTimestampns, &true)?;
     let _ = socket.set_recv_buffer_size(4 << 20);
-    let questions: Vec<_> = vips.iter().map(|&vip| who_has(station, vip)).collect();
+    let questions: Vec<_> = vips
+        .iter()
+        .map(|&vip| match vip {
+            IpAddr::V4(vip) => who_has(station, vip),
+            IpAddr::V6(vip) => discovery::solicitation(station, vip),
+        })
+        .collect();
     let (clock, mut pace, mut events) = (Clock::new(), Pace::new(INTERVAL), Vec::new());
     let mut buffer = [0; 2048];
     while !stop.load(Ordering::Relaxed) {
@@ -275,7 +283,7 @@ fn who_has(from: Station, vip: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
-fn parse(frame: &[u8], own: Station, vips: &[Ipv4Addr]) -> Option<Seen> {
+fn parse(frame: &[u8], own: Station, vips: &[IpAddr]) -> Option<Seen> {
     let mac: [u8; 6] = frame.get(6..12)?.try_into().ok()?;
     if mac == own.mac() {
         return None;
@@ -283,11 +291,12 @@ fn parse(frame: &[u8], own: Station, vips: &[Ipv4Addr]) -> Option<Seen> {
     match frame.get(12..14)? {
         [0x08, 0x06] => parse_arp(frame.get(14..42)?, own, vips),
         [0x08, 0x00] => parse_advert(mac, frame.get(14..)?),
+        [0x86, 0xdd] => discovery::parse(mac, frame.get(14..)?, own, vips),
         _ => None,
     }
 }
 
-fn parse_arp(arp: &[u8], own: Station, vips: &[Ipv4Addr]) -> Option<Seen> {
+fn parse_arp(arp: &[u8], own: Station, vips: &[IpAddr]) -> Option<Seen> {
     let address = |at: usize| {
         Some(Ipv4Addr::from(
             <[u8; 4]>::try_from(arp.get(at..at + 4)?).ok()?,
@@ -295,12 +304,13 @@ fn parse_arp(arp: &[u8], own: Station, vips: &[Ipv4Addr]) -> Option<Seen> {
     };
     let (reply, mac) = (arp.get(6..8)? == [0, 2], arp.get(8..14)?.try_into().ok()?);
     let (sender, target) = (address(14)?, address(24)?);
-    if !vips.contains(&sender) {
+    let vip = IpAddr::V4(sender);
+    if !vips.contains(&vip) {
         return None;
     }
     match (reply, target) {
-        (true, target) if target == own.address() => Some(Seen::Reply { vip: sender, mac }),
-        (_, target) if target == sender => Some(Seen::Announcement { vip: sender, mac }),
+        (true, target) if target == own.address() => Some(Seen::Reply { vip, mac }),
+        (_, target) if target == sender => Some(Seen::Announcement { vip, mac }),
         _ => None,
     }
 }
@@ -315,7 +325,7 @@ fn parse_advert(mac: [u8; 6], packet: &[u8]) -> Option<Seen> {
     let [kind, vrid, priority] = advert.get(..3)?.try_into().ok()?;
     Some(Seen::Advert {
         mac,
-        source,
+        source: source.into(),
         version: kind >> 4,
         vrid,
         priority,

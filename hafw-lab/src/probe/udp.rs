@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddrV4, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::fd::AsRawFd as _,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -31,7 +31,12 @@ impl UdpProbe {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(host: &Host, to: SocketAddrV4, interval: Duration) -> Result<Self, LabError> {
+    pub fn start(
+        host: &Host,
+        to: impl Into<SocketAddr>,
+        interval: Duration,
+    ) -> Result<Self, LabError> {
+        let to = to.into();
         Task::start(host, "UDP probe", move |stop| probe(to, interval, stop)).map(Self)
     }
 
@@ -44,8 +49,12 @@ impl UdpProbe {
     }
 }
 
-fn probe(to: SocketAddrV4, interval: Duration, stop: &AtomicBool) -> io::Result<Report> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+fn probe(to: SocketAddr, interval: Duration, stop: &AtomicBool) -> io::Result<Report> {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
     socket.connect(to)?;
     setsockopt(&socket, ReceiveTimestampns, &true)?;
     // A thread that does not get to run for a while must not lose what has arrived.
