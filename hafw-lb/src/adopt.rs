@@ -1,11 +1,15 @@
 //! What a former controller left in the maps, so that its successor goes on with it instead of
 //! writing everything anew under running traffic.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv6Addr, SocketAddr},
+};
 
 use hafw_common::{
-    backend::{BACKEND_RESOLVED, Backend},
+    backend::{BACKEND_DEAD, BACKEND_RESOLVED, Backend},
     mac_from_word,
+    nat::Rewrite,
     service::{NO_BACKEND, Service, ServiceKey, Slot},
 };
 
@@ -47,29 +51,35 @@ pub(crate) struct Inherited {
 #[derive(Clone, Debug)]
 pub(crate) struct InheritedService {
     pub(crate) service: Service,
-    /// The backend index of every slot.
-    pub(crate) table: Vec<u32>,
+    /// Every slot.
+    pub(crate) words: Vec<Slot>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InheritedBackend {
     pub(crate) index: u32,
     pub(crate) hop: Hop,
+    pub(crate) lives: bool,
+    /// Where it is.
+    pub(crate) address: SocketAddr,
 }
 
 /// Marks what was found as in use. Of two backends with one identity the first counts. A service is
 /// unusable if its region lies outside the map, overlaps another or was not read whole, or if a
-/// slot is not at rest on a backend that has an entry.
+/// slot names a backend that has no entry.
 pub(crate) fn inherit(found: &Found, regions: &mut Regions, indices: &mut Indices) -> Inherited {
     let mut inherited = Inherited::default();
     let mut present = BTreeSet::from([NO_BACKEND]);
     for (index, backend) in &found.backends {
         let known = inherited.backends.contains_key(&backend.identity);
         if backend.identity != 0 && !known && indices.claim(*index) {
-            let hop = hop(backend);
-            inherited
-                .backends
-                .insert(backend.identity, InheritedBackend { index: *index, hop });
+            let known = InheritedBackend {
+                index: *index,
+                hop: hop(backend),
+                lives: backend.next_hop & BACKEND_DEAD == 0,
+                address: address(backend),
+            };
+            inherited.backends.insert(backend.identity, known);
             present.insert(*index);
         }
     }
@@ -79,21 +89,22 @@ pub(crate) fn inherit(found: &Found, regions: &mut Regions, indices: &mut Indice
         words,
     } in &found.services
     {
-        let table: Option<Vec<_>> = words
-            .iter()
-            .map(|word| Some(Slot(*word).current()).filter(|at| Slot::at_rest(*at).0 == *word))
-            .map(|index| index.filter(|index| present.contains(index)))
-            .collect();
+        let is_whole = |word: &Slot| {
+            let (current, base) = (word.current(), word.base());
+            let known = [Slot::at_rest(current), Slot::moved(current, base)].contains(word);
+            known && present.contains(&current) && present.contains(&base)
+        };
+        let words: Vec<_> = words.iter().copied().map(Slot).collect();
         let whole = words.len() == service.slots as usize;
         let end = service.first_slot.checked_add(service.slots);
-        let claim = |end| regions.claim(service.first_slot..end);
-        match table {
-            Some(table) if whole && end.is_some_and(claim) => {
+        let mut claim = |end| regions.claim(service.first_slot..end);
+        match end {
+            Some(end) if whole && words.iter().all(is_whole) && claim(end) => {
                 inherited.services.insert(
                     *key,
                     InheritedService {
                         service: *service,
-                        table,
+                        words,
                     },
                 );
             }
@@ -101,6 +112,13 @@ pub(crate) fn inherit(found: &Found, regions: &mut Regions, indices: &mut Indice
         }
     }
     inherited
+}
+
+fn address(backend: &Backend) -> SocketAddr {
+    let halves = u128::from(backend.address_end) << 64 | u128::from(backend.address);
+    let address = Ipv6Addr::from(halves.to_le_bytes()).to_canonical();
+    let port = Rewrite::from_word(backend.rewrite).port;
+    SocketAddr::new(address, u16::from_be_bytes(port))
 }
 
 fn hop(backend: &Backend) -> Hop {

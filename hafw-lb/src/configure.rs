@@ -5,15 +5,16 @@ use std::{
     net::SocketAddr,
 };
 
-use hafw_common::service::{Service, ServiceKey};
+use hafw_common::service::{Service, ServiceKey, Slot};
 use thiserror::Error;
 
 use crate::{
-    adopt::Inherited,
+    adopt::{Inherited, InheritedBackend},
     alloc::{Indices, Regions},
     balancer::{Balancer, Capacity},
     health::{Cause, State},
     identity::entry_identity,
+    moves::Progress,
     plan::{MapOp, Retired, plan},
     service::{BackendSpec, Entry, Hop, Placed, ServiceSpec, service_name},
 };
@@ -76,7 +77,8 @@ pub enum ConfigureError {
 impl Balancer {
     /// Makes the services these. Backends that stay keep their state and the way to them. A new one
     /// is [`State::Unknown`], which counts as up; an inherited one that had no slot is down until
-    /// its probes say otherwise.
+    /// its probes say otherwise. One that goes is left in until no flow is on it, see
+    /// [`Self::settle`]; that a service's number of slots changes, no flow survives.
     ///
     /// # Errors
     /// See [`ConfigureError`]; nothing is changed then.
@@ -102,6 +104,12 @@ impl Balancer {
         }
         self.regions = regions;
         self.indices = indices;
+        let entries = self.services.values().flat_map(|placed| &placed.backends);
+        let leaving: BTreeSet<_> = entries
+            .filter(|entry| entry.leaving)
+            .map(|entry| entry.index)
+            .collect();
+        retired.backends.retain(|index| !leaving.contains(index));
 
         let ops = plan(&mut self.services, &retired);
         for index in retired.backends {
@@ -268,11 +276,9 @@ fn settle(
         .flat_map(|placed| &placed.backends)
         .map(|entry| (entry.address, entry))
         .collect();
-    let in_use: BTreeSet<_> = found
-        .iter()
-        .flat_map(|found| &found.table)
-        .copied()
-        .collect();
+    let words = || found.iter().flat_map(|found| &found.words);
+    let serving: BTreeSet<_> = words().map(|word| word.current()).collect();
+    let bases: BTreeSet<_> = words().map(|word| word.base()).collect();
 
     let backends = spec
         .backends
@@ -288,17 +294,21 @@ fn settle(
             let left = inherited
                 .backends
                 .get(&entry_identity(spec.key, address))
-                .map(|b| b.hop);
-            let idle = left.is_some() && found.is_some() && !in_use.contains(&index);
+                .map(|b| (b.hop, b.lives));
+            let idle = left.is_some() && found.is_some() && !serving.contains(&index);
             let state = match (probed, known) {
                 (false, _) => State::Up,
                 (true, Some(entry)) if entry.probed => entry.state,
+                // It may have flows, unless its entry says otherwise.
+                (true, None) if idle && left.is_some_and(|(_, lives)| lives) => {
+                    State::Down(Cause::TimedOut)
+                }
                 (true, None) if idle => State::Down(Cause::Failed),
                 (true, _) => State::Unknown,
             };
             let (hop, written) = match (known, left) {
                 (Some(entry), _) => (entry.hop, entry.written),
-                (None, Some(hop)) => (hop, Some(hop)),
+                (None, Some(left)) => (left.0, Some(left)),
                 (None, None) => (Hop::default(), None),
             };
             Entry {
@@ -309,9 +319,11 @@ fn settle(
                 state,
                 hop,
                 written,
+                leaving: false,
+                left: None,
             }
         });
-    let backends = backends.collect();
+    let mut backends: Vec<_> = backends.collect();
 
     let ServiceSpec {
         key,
@@ -326,21 +338,88 @@ fn settle(
         slots,
         mode,
     };
-    let (written, mut table, mut built) = match (before, found) {
-        (Some(placed), _) => (placed.written, placed.table, placed.built),
-        (None, Some(found)) => (Some(found.service), found.table.clone(), Vec::new()),
-        (None, None) => (None, Vec::new(), Vec::new()),
+    let nothing = (Vec::new(), Vec::new());
+    let (written, mut words, mut progress, built) = match (&before, found) {
+        (Some(placed), _) => (
+            placed.written,
+            placed.words.clone(),
+            placed.progress.clone(),
+            placed.built.clone(),
+        ),
+        (None, Some(found)) => (
+            Some(found.service),
+            found.words.clone(),
+            unsettled(&found.words),
+            nothing.clone(),
+        ),
+        (None, None) => (None, Vec::new(), BTreeMap::new(), nothing.clone()),
     };
-    if written.is_none_or(|written| written.first_slot != place.first_slot) {
-        table.clear();
-        built.clear();
+    let stays = written.is_some_and(|written| written.first_slot == place.first_slot);
+    if stays {
+        let known = before.iter().flat_map(|placed| &placed.backends).copied();
+        let found = inherited
+            .backends
+            .iter()
+            .filter(|(id, b)| {
+                let named = serving.contains(&b.index) || bases.contains(&b.index);
+                named && entry_identity(key, b.address) == **id
+            })
+            .map(|(_, b)| leaving(b));
+        let gone: Vec<_> = known
+            .chain(found)
+            .filter(|entry| !spec.backends.iter().any(|b| b.address == entry.address))
+            .filter(Entry::lives)
+            .collect();
+        backends.extend(gone.into_iter().map(|entry| Entry {
+            weight: 0,
+            probed: false,
+            state: State::Up,
+            leaving: true,
+            ..entry
+        }));
+    } else {
+        words.clear();
+        progress.clear();
     }
     Placed {
         key,
         service,
         backends,
         written,
-        table,
-        built,
+        words,
+        progress,
+        built: if stays { built } else { nothing },
+    }
+}
+
+/// Where a former controller's slots are on their way to rest is not known.
+fn unsettled(words: &[Slot]) -> BTreeMap<u32, Progress> {
+    let moved = (0..).zip(words).filter(|(_, word)| word.is_moved());
+    moved
+        .map(|(offset, _)| (offset, Progress::default()))
+        .collect()
+}
+
+fn leaving(backend: &InheritedBackend) -> Entry {
+    let InheritedBackend {
+        index,
+        hop,
+        lives,
+        address,
+    } = *backend;
+    Entry {
+        address,
+        index,
+        weight: 0,
+        probed: false,
+        state: if lives {
+            State::Up
+        } else {
+            State::Down(Cause::Failed)
+        },
+        hop,
+        written: Some((hop, lives)),
+        leaving: true,
+        left: None,
     }
 }

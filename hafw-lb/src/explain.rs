@@ -7,7 +7,7 @@ use std::{
 
 use hafw_common::{
     flow::{flow_hash4, flow_hash6, slot_of},
-    service::{NO_BACKEND, ServiceKey},
+    service::{NO_BACKEND, ServiceKey, Slot},
 };
 
 use crate::{
@@ -41,6 +41,8 @@ pub struct Explanation {
     pub index: u32,
     /// The backend that the slot leads to, or none: the packet is dropped.
     pub backend: Option<BackendStatus>,
+    /// Of a slot that has moved: the backend, if there is one, of flows that were there before.
+    pub base: Option<Option<BackendStatus>>,
     /// Why that one.
     pub why: Why,
 }
@@ -96,21 +98,18 @@ impl Balancer {
         let placed = self.services.get(&key)?;
         let hash = hash(source, destination, protocol)?;
         let slot = slot_of(hash, placed.service.slots);
-        let chosen = placed
-            .table
-            .get(slot as usize)
-            .copied()
-            .unwrap_or(NO_BACKEND);
+        let word = placed.words.get(slot as usize).copied();
+        let word = word.unwrap_or(Slot::at_rest(NO_BACKEND));
+        let chosen = word.current();
         let status = placed.status();
+        let named = |index: u32| status.backends.iter().find(|b| b.index == index).copied();
         Some(Explanation {
             service: key,
             hash,
             slot,
             index: placed.service.first_slot + slot,
-            backend: status
-                .backends
-                .into_iter()
-                .find(|backend| backend.index == chosen),
+            backend: named(chosen),
+            base: word.is_moved().then(|| named(word.base())),
             why: why(placed, slot, chosen),
         })
     }

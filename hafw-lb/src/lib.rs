@@ -14,6 +14,7 @@ mod explain;
 mod health;
 mod identity;
 mod maglev;
+mod moves;
 mod plan;
 mod service;
 
@@ -24,5 +25,6 @@ pub use explain::{Explanation, Flow, Why};
 pub use health::{Cause, Health, Outcome, State};
 pub use identity::backend_key;
 pub use maglev::{Weighted, build, diff};
+pub use moves::{Evidence, FLOW_CLOSED, FLOW_IDLE, FlowVerdict, Sweep};
 pub use plan::MapOp;
 pub use service::{BackendSpec, BackendStatus, Hop, ServiceSpec, ServiceStatus, service_name};

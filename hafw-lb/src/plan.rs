@@ -10,6 +10,7 @@ use hafw_common::service::{Service, ServiceKey, Slot};
 use crate::{
     identity::entry_identity,
     maglev::diff,
+    moves,
     service::{Placed, table},
 };
 
@@ -20,6 +21,8 @@ pub enum MapOp {
     PutBackend {
         /// Index into the BACKENDS map.
         index: u32,
+        /// It serves nobody any more: see [`hafw_common::backend::BACKEND_DEAD`].
+        dead: bool,
         /// MAC of the next hop; `None` while it is not resolved.
         next_hop: Option<[u8; 6]>,
         /// MAC of the interface that leads there.
@@ -95,10 +98,12 @@ pub(crate) fn plan(services: &mut BTreeMap<ServiceKey, Placed>, retired: &Retire
 
 fn put_backends(placed: &mut Placed, ops: &mut Vec<MapOp>) {
     for entry in &mut placed.backends {
-        if entry.written != Some(entry.hop) {
-            entry.written = Some(entry.hop);
+        let wanted = (entry.hop, entry.lives());
+        if entry.written != Some(wanted) {
+            entry.written = Some(wanted);
             ops.push(MapOp::PutBackend {
                 index: entry.index,
+                dead: !entry.lives(),
                 next_hop: entry.hop.next_hop,
                 source: entry.hop.source,
                 ifindex: entry.hop.ifindex,
@@ -111,16 +116,30 @@ fn put_backends(placed: &mut Placed, ops: &mut Vec<MapOp>) {
 }
 
 fn set_slots(placed: &mut Placed, ops: &mut Vec<MapOp>) {
-    let shares = placed.shares();
-    if !placed.table.is_empty() && shares == placed.built {
+    let wanted = (placed.shares(), placed.living());
+    let fresh = placed.words.is_empty();
+    if !fresh && wanted == placed.built {
         return;
     }
-    let table = table(&shares, placed.service.slots);
-    let words: Vec<_> = diff(&placed.table, &table)
-        .map(|(offset, index)| (offset, Slot::at_rest(index).0))
-        .collect();
-    placed.table = table;
-    placed.built = shares;
+    let table = table(&wanted.0, placed.service.slots);
+    let words: Vec<_> = if fresh {
+        placed.progress.clear();
+        placed.words = table.iter().map(|index| Slot::at_rest(*index)).collect();
+        (0..).zip(placed.words.iter().map(|word| word.0)).collect()
+    } else {
+        let lives = |index| wanted.1.contains(&index);
+        let next = |(word, current): (&Slot, &u32)| moves::next(*word, *current, lives);
+        let next: Vec<_> = placed.words.iter().zip(&table).map(next).collect();
+        let changed: Vec<_> = diff(&placed.words, &next).collect();
+        for (offset, word) in &changed {
+            placed.set_word(*offset, *word);
+        }
+        changed
+            .into_iter()
+            .map(|(offset, word)| (offset, word.0))
+            .collect()
+    };
+    placed.built = wanted;
     if !words.is_empty() {
         ops.push(MapOp::SetSlots {
             first: placed.service.first_slot,

@@ -1,16 +1,17 @@
 //! One service: how it should be, and how the maps have it.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use hafw_common::{
     proto::{IP_TCP, IP_UDP},
-    service::{NO_BACKEND, Service, ServiceKey},
+    service::{NO_BACKEND, Service, ServiceKey, Slot},
 };
 
 use crate::{
     health::{Cause, State},
     identity::backend_key,
     maglev::{self, Weighted},
+    moves::Progress,
 };
 
 /// A service as configured.
@@ -57,7 +58,7 @@ pub struct ServiceStatus {
     pub key: ServiceKey,
     /// Its map entry.
     pub service: Service,
-    /// Its backends, in the order of the configuration.
+    /// Its backends, in the order of the configuration; then those that are leaving.
     pub backends: Vec<BackendStatus>,
 }
 
@@ -74,8 +75,12 @@ pub struct BackendStatus {
     pub state: State,
     /// The way to it.
     pub hop: Hop,
-    /// Slots that lead to it.
+    /// Slots that send new flows to it.
     pub slots: u32,
+    /// Slots that have moved away from it, and may have flows on it still.
+    pub moved_slots: u32,
+    /// It is no longer configured, and goes when no flow is on it any more.
+    pub leaving: bool,
 }
 
 /// A service with its place in the maps.
@@ -86,10 +91,12 @@ pub(crate) struct Placed {
     pub(crate) backends: Vec<Entry>,
     /// The map entry as written; `None` before it is.
     pub(crate) written: Option<Service>,
-    /// The backend index of every slot as written; empty for a region that holds anything.
-    pub(crate) table: Vec<u32>,
-    /// What `table` was built from.
-    pub(crate) built: Vec<(Weighted, u32)>,
+    /// Every slot as written; empty for a region that holds anything.
+    pub(crate) words: Vec<Slot>,
+    /// The slots among them that have moved, by offset.
+    pub(crate) progress: BTreeMap<u32, Progress>,
+    /// What `words` were made from: the shares, and who lives.
+    pub(crate) built: (Vec<(Weighted, u32)>, Vec<u32>),
 }
 
 /// A backend with its place in the maps.
@@ -101,8 +108,12 @@ pub(crate) struct Entry {
     pub(crate) probed: bool,
     pub(crate) state: State,
     pub(crate) hop: Hop,
-    /// The map entry as written; `None` before it is.
-    pub(crate) written: Option<Hop>,
+    /// The map entry as written, and whether it says that the backend lives; `None` before it is.
+    pub(crate) written: Option<(Hop, bool)>,
+    /// No longer configured: it goes when no flow is on it any more.
+    pub(crate) leaving: bool,
+    /// Since when nothing leads to it, as far as the slots say.
+    pub(crate) left: Option<Duration>,
 }
 
 impl Placed {
@@ -133,7 +144,14 @@ impl Placed {
     }
 
     pub(crate) fn status(&self) -> ServiceStatus {
-        let slots = |index| self.table.iter().filter(|slot| **slot == index).count();
+        let slots = |index| {
+            let leading = self.words.iter().filter(|word| word.current() == index);
+            leading.count()
+        };
+        let moved_slots = |index| {
+            let away = |word: &&Slot| word.base() == index && word.current() != index;
+            self.words.iter().filter(away).count()
+        };
         let backends = self.backends.iter().map(|entry| BackendStatus {
             address: entry.address,
             index: entry.index,
@@ -141,6 +159,8 @@ impl Placed {
             state: entry.state,
             hop: entry.hop,
             slots: u32::try_from(slots(entry.index)).unwrap_or(u32::MAX),
+            moved_slots: u32::try_from(moved_slots(entry.index)).unwrap_or(u32::MAX),
+            leaving: entry.leaving,
         });
         ServiceStatus {
             key: self.key,

@@ -1,6 +1,7 @@
 //! The shared cases, on the host. The kernel runs the same ones: see `tests/datapath`.
 
 mod adverts;
+mod moves;
 
 use std::vec::Vec;
 

@@ -1,32 +1,23 @@
 //! Plans carried out step by step on a model of the maps, which checks after every single store
 //! that no packet could be led astray.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use hafw_common::{
-    backend::{BACKEND_RESOLVED, Backend},
+    backend::{BACKEND_DEAD, BACKEND_RESOLVED, Backend},
     mac_to_word,
-    proto::IP_TCP,
+    nat::{Delta, Rewrite},
+    proto::{IP_TCP, IP_UDP},
     service::{MODE_DSR, NO_BACKEND},
 };
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
 use super::*;
 use crate::{
-    BackendSpec, Balancer, Capacity, Cause, Change, ConfigureError, Found, FoundService, Hop,
-    ServiceSpec, State, Weighted, backend_key, build,
+    BackendSpec, Balancer, Capacity, Cause, Change, ConfigureError, Evidence, Found, FoundService,
+    Hop, ServiceSpec, State, Sweep, Weighted, backend_key, build,
 };
 
-const EMPTY: Backend = Backend {
-    next_hop: 0,
-    source: 0,
-    ifindex: 0,
-    identity: 0,
-    address: 0,
-    address_end: 0,
-    rewrite: 0,
-    reserved: 0,
-};
 const SLOTS: u32 = 64;
 const CAPACITY: Capacity = Capacity {
     slots: SLOTS,
@@ -59,15 +50,18 @@ impl Maps {
                     source,
                     ifindex,
                     identity,
-                    ..
+                    service: _,
+                    backend,
+                    dead,
                 } => {
-                    let resolved = next_hop.map_or(0, |mac| mac_to_word(mac) | BACKEND_RESOLVED);
+                    let hop = Hop {
+                        next_hop: *next_hop,
+                        source: *source,
+                        ifindex: *ifindex,
+                    };
                     let backend = Backend {
-                        next_hop: resolved,
-                        source: mac_to_word(*source),
-                        ifindex: (*ifindex).into(),
                         identity: *identity,
-                        ..EMPTY
+                        ..entry(hop, *backend, !dead)
                     };
                     let before = self.backends.insert(*index, backend);
                     let same = before.is_none_or(|before| before.identity == *identity);
@@ -106,8 +100,8 @@ impl Maps {
             let ours: Vec<_> = (0..BACKENDS)
                 .map(|b| entry_identity(*key, address(b)))
                 .collect();
-            for word in self.region(service) {
-                let index = Slot(*word).current();
+            let words = self.region(service).iter().map(|word| Slot(*word));
+            for index in words.flat_map(|word| [word.current(), word.base()]) {
                 let identity = self.backends.get(&index).map(|backend| backend.identity);
                 assert!(
                     index == NO_BACKEND || identity.is_some_and(|id| ours.contains(&id)),
@@ -163,31 +157,49 @@ impl Maps {
                 })
                 .collect();
             let index = |chosen: Option<u32>| {
-                Slot::at_rest(chosen.map_or(NO_BACKEND, |i| status.backends[i as usize].index)).0
+                chosen.map_or(NO_BACKEND, |i| status.backends[i as usize].index)
             };
             let words: Vec<_> = build(&shares, status.service.slots)
                 .into_iter()
                 .map(index)
                 .collect();
-            assert_eq!(self.region(&status.service), words);
+            let current = |word: &u64| Slot(*word).current();
+            let currents: Vec<_> = self.region(&status.service).iter().map(current).collect();
+            assert_eq!(currents, words);
             for b in status.backends {
-                let Hop {
-                    next_hop,
-                    source,
-                    ifindex,
-                } = b.hop;
+                let lives = b.state != State::Down(Cause::Failed);
                 let backend = Backend {
-                    next_hop: next_hop.map_or(0, |mac| mac_to_word(mac) | BACKEND_RESOLVED),
-                    source: mac_to_word(source),
-                    ifindex: ifindex.into(),
                     identity: entry_identity(status.key, b.address),
-                    ..EMPTY
+                    ..entry(b.hop, b.address, lives)
                 };
                 backends.insert(b.index, backend);
             }
         }
         assert_eq!(self.services, services);
         assert_eq!(self.backends, backends);
+    }
+}
+
+/// A backend's entry, its identity left out.
+fn entry(hop: Hop, address: SocketAddr, lives: bool) -> Backend {
+    let Hop {
+        next_hop,
+        source,
+        ifindex,
+    } = hop;
+    let resolved = next_hop.map_or(0, |mac| mac_to_word(mac) | BACKEND_RESOLVED);
+    let bytes = u128::from_le_bytes(hafw_common::mapped(address.ip()));
+    let port = address.port().to_be_bytes();
+    let delta = Delta { ip: 0, l4: 0 };
+    Backend {
+        next_hop: resolved | if lives { 0 } else { BACKEND_DEAD },
+        source: mac_to_word(source),
+        ifindex: ifindex.into(),
+        identity: 0,
+        address: bytes as u64,
+        address_end: (bytes >> 64) as u64,
+        rewrite: Rewrite { port, delta }.to_word(),
+        reserved: 0,
     }
 }
 
@@ -382,25 +394,133 @@ fn kind(op: &MapOp) -> &'static str {
     }
 }
 
+/// A look at the flows that found none, and that began then.
+fn nothing_since(began: Duration) -> Sweep {
+    Sweep {
+        began,
+        ..Sweep::default()
+    }
+}
+
 #[test]
-fn a_backend_that_goes_loses_its_slots_before_its_entry() {
+fn a_backend_that_goes_stays_until_no_flow_is_on_it() {
     let mut balancer = Balancer::new(CAPACITY);
     balancer
         .configure(&[spec(0, 7, &[(0, 1), (1, 1)])])
         .unwrap();
     let ops = balancer.configure(&[spec(0, 7, &[(1, 1)])]).unwrap();
-    let [
-        MapOp::SetSlots { first: 0, words },
-        MapOp::RemoveBackend { index: 0 },
-    ] = &ops[..]
-    else {
+    let [MapOp::SetSlots { first: 0, words }] = &ops[..] else {
         panic!("{ops:?}");
     };
     assert!(
         matches!(words.len(), 3 | 4),
         "only the changed ones: {words:?}"
     );
+    assert!(words.iter().all(|(_, word)| *word == Slot::moved(1, 0).0));
+
+    let minutes = |n| Duration::from_secs(60 * n);
+    let mut settle = |now: u64, seen: u64, sweep: &Sweep| {
+        balancer.settle(&Evidence {
+            now: minutes(now),
+            base_seen: &|_| Some(minutes(seen)),
+            sweep: Some(sweep),
+        })
+    };
+    let word = |ops: &[MapOp]| match ops {
+        [MapOp::SetSlots { words, .. }, ..] => Some(Slot(words[0].1)),
+        _ => None,
+    };
+    assert_eq!(settle(0, 0, &Sweep::default()), []);
+    assert_eq!(
+        settle(20, 10, &Sweep::default()),
+        [],
+        "heard of 10 minutes ago"
+    );
+    let settled = settle(25, 10, &Sweep::default());
+    assert_eq!(word(&settled), Some(Slot::moved(1, 1)));
+    assert_eq!(
+        settle(30, 10, &nothing_since(minutes(25))),
+        [],
+        "handshakes"
+    );
+    let mut found = nothing_since(minutes(27));
+    found.slots.extend(0..7);
+    found.backends.insert(0);
+    assert_eq!(settle(31, 10, &found), [], "flows have entries");
+    let rested = settle(40, 10, &nothing_since(minutes(39)));
+    assert_eq!(word(&rested), Some(Slot::at_rest(1)));
+    assert_eq!(rested[1..], [MapOp::RemoveBackend { index: 0 }]);
+    assert!(balancer.is_settled());
+}
+
+#[test]
+fn a_base_that_never_falls_silent_ends_at_last() {
+    let mut balancer = Balancer::new(CAPACITY);
+    balancer.configure(&[spec(0, 1, &[(0, 1)])]).unwrap();
+    let _ = balancer.configure(&[spec(0, 1, &[(1, 1)])]).unwrap();
+    let hours = |n: u64| Duration::from_secs(3600 * n);
+    let mut settle = |now| {
+        balancer.settle(&Evidence {
+            now: hours(now),
+            base_seen: &|_| Some(hours(now)),
+            sweep: None,
+        })
+    };
+    assert_eq!(settle(0), []);
+    assert_eq!(settle(11), []);
+    assert_eq!(settle(12).len(), 1);
+}
+
+#[test]
+fn datagrams_leave_the_base_when_their_slot_was_silent() {
+    let mut balancer = Balancer::new(CAPACITY);
+    let udp = |backend| {
+        let mut udp = spec(0, 1, &[(backend, 1)]);
+        udp.key.protocol = IP_UDP;
+        udp
+    };
+    balancer.configure(&[udp(0)]).unwrap();
+    let _ = balancer.configure(&[udp(1)]).unwrap();
+    let mut settle = |now, seen| {
+        balancer.settle(&Evidence {
+            now: Duration::from_secs(now),
+            base_seen: &|_| Some(Duration::from_secs(seen)),
+            sweep: None,
+        })
+    };
+    assert_eq!(settle(0, 0), []);
+    assert_eq!(settle(50, 21), []);
+    let rest = settle(51, 21);
+    let MapOp::SetSlots { words, .. } = &rest[0] else {
+        panic!("{rest:?}");
+    };
+    assert_eq!(words[..], [(0, Slot::at_rest(1).0)]);
+}
+
+#[test]
+fn a_dead_backend_is_nobodys_base() {
+    let mut balancer = Balancer::new(CAPACITY);
+    balancer
+        .configure(&[spec(0, 7, &[(0, 1), (1, 1)])])
+        .unwrap();
+    let dead = balancer.update(&[state(0, 0, State::Down(Cause::Failed))]);
+    let [
+        MapOp::PutBackend { dead: true, .. },
+        MapOp::SetSlots { words, .. },
+    ] = &dead[..]
+    else {
+        panic!("its entry first: {dead:?}");
+    };
     assert!(words.iter().all(|(_, word)| *word == Slot::at_rest(1).0));
+    let back = balancer.update(&[state(0, 0, State::Up)]);
+    let [
+        MapOp::PutBackend { dead: false, .. },
+        MapOp::SetSlots { words, .. },
+    ] = &back[..]
+    else {
+        panic!("its entry first: {back:?}");
+    };
+    assert!(words.iter().all(|(_, word)| *word == Slot::moved(0, 1).0));
 }
 
 #[test]

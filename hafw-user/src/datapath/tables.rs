@@ -10,7 +10,7 @@ use std::{
 use aya::maps::{Array, HashMap, MapData, MapError};
 use hafw_common::{
     Node, as_v4,
-    backend::{BACKEND_RESOLVED, Backend},
+    backend::{BACKEND_DEAD, BACKEND_RESOLVED, Backend},
     iface::Iface,
     mac_to_word, mapped,
     maps::{MAX_BACKENDS, MAX_IFACES, VIP_FILTER_WORDS, vrid_index},
@@ -213,9 +213,11 @@ impl Tables {
                 identity,
                 service,
                 backend,
+                dead,
             } => {
                 let [address, address_end] = bytemuck::cast(mapped(backend.ip()));
-                let next_hop = next_hop.map_or(0, |mac| mac_to_word(mac) | BACKEND_RESOLVED);
+                let dead = if *dead { BACKEND_DEAD } else { 0 };
+                let next_hop = dead | next_hop.map_or(0, |mac| mac_to_word(mac) | BACKEND_RESOLVED);
                 let (source, ifindex) = (mac_to_word(*source), u64::from(*ifindex));
                 self.put_backend(
                     *index,
@@ -328,17 +330,15 @@ impl Tables {
     }
 }
 
-/// What `nat` mode replaces for this backend, as [`Backend::rewrite`] has it; 0 where a family has
-/// no such mode.
+/// What `nat` mode replaces for this backend, as [`Backend::rewrite`] has it. A family without such
+/// a mode has the port alone.
 fn rewrite(service: &ServiceKey, backend: SocketAddr) -> u64 {
     let port = backend.port().to_be_bytes();
-    match (as_v4(service.address), as_v4(mapped(backend.ip()))) {
-        (Some(vip), Some(address)) => {
-            let delta = Delta::between((vip, service.port), (address, port));
-            Rewrite { port, delta }.to_word()
-        }
-        (Some(_) | None, _) => 0,
-    }
+    let delta = match (as_v4(service.address), as_v4(mapped(backend.ip()))) {
+        (Some(vip), Some(address)) => Delta::between((vip, service.port), (address, port)),
+        (Some(_) | None, _) => Delta { ip: 0, l4: 0 },
+    };
+    Rewrite { port, delta }.to_word()
 }
 
 /// The peers whose adverts XDP has seen.
