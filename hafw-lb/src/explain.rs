@@ -7,6 +7,8 @@ use std::{
 
 use hafw_common::{
     flow::{flow_hash4, flow_hash6, slot_of},
+    mapped,
+    moved::FlowKey,
     service::{NO_BACKEND, ServiceKey, Slot},
 };
 
@@ -33,6 +35,8 @@ pub struct Flow {
 pub struct Explanation {
     /// The service that takes it.
     pub service: ServiceKey,
+    /// The flow's key in the table of flows.
+    pub flow: FlowKey,
     /// [`flow_hash4`] or [`flow_hash6`] of it.
     pub hash: u32,
     /// Its slot, from 0 within the service.
@@ -105,6 +109,14 @@ impl Balancer {
         let named = |index: u32| status.backends.iter().find(|b| b.index == index).copied();
         Some(Explanation {
             service: key,
+            flow: FlowKey {
+                client: mapped(source.ip()),
+                vip: key.address,
+                client_port: source.port().to_be_bytes(),
+                port: key.port,
+                protocol,
+                reserved: [0; 3],
+            },
             hash,
             slot,
             index: placed.service.first_slot + slot,

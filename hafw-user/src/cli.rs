@@ -10,7 +10,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
     check, config,
-    control::{Answer, Protocol, Request, TraceRequest, ask, render_status, render_trace},
+    control::{
+        Answer, Protocol, Request, TraceRequest, ask, render_drain, render_status, render_trace,
+    },
     handover::handover,
     import::{self, ImportArgs},
     node,
@@ -61,6 +63,10 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Transport::Tcp)]
         proto: Transport,
     },
+    /// Give a backend no new flows; those that it has go on
+    Drain(Backend),
+    /// Give a backend its share of new flows again
+    Undrain(Backend),
     /// Give a virtual router to a peer, without loss; this node takes it again only when no peer has it
     Handover {
         #[command(flatten)]
@@ -82,6 +88,17 @@ struct File {
     /// Configuration file
     #[arg(short = 'c', long = "config", value_name = "FILE", default_value = config::DEFAULT_FILE)]
     file: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Backend {
+    #[command(flatten)]
+    file: File,
+    /// Name of the service
+    service: String,
+    /// Address of the backend, or address and port
+    #[arg(value_name = "ADDR[:PORT]")]
+    backend: String,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -114,7 +131,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             match answer {
                 Answer::Status(status) if json => print(&serde_json::to_string_pretty(&status)?),
                 Answer::Status(status) => print(&render_status(&status)),
-                Answer::Trace(_) | Answer::Handover(_) | Answer::Error(_) => unexpected()?,
+                Answer::Trace(_) | Answer::Drain(_) | Answer::Handover(_) | Answer::Error(_) => {
+                    unexpected()?;
+                }
             }
             Ok(())
         }
@@ -131,7 +150,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let request = Request::Trace(TraceRequest { from, to, protocol });
             match ask(&control_socket(socket, &file)?, &request)? {
                 Answer::Trace(answer) => print(&render_trace(&answer)),
-                Answer::Status(_) | Answer::Handover(_) | Answer::Error(_) => unexpected()?,
+                Answer::Status(_) | Answer::Drain(_) | Answer::Handover(_) | Answer::Error(_) => {
+                    unexpected()?;
+                }
             }
             Ok(())
         }
@@ -153,8 +174,30 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 }
             }
         }
+        Command::Drain(backend) => drain(socket, backend, false),
+        Command::Undrain(backend) => drain(socket, backend, true),
         Command::Detach(File { file }) => node::detach(&file),
     }
+}
+
+fn drain(socket: Option<&Path>, backend: Backend, end: bool) -> anyhow::Result<()> {
+    let Backend {
+        file: File { file },
+        service,
+        backend,
+    } = backend;
+    let request = Request::Drain {
+        service,
+        backend,
+        end,
+    };
+    match ask(&control_socket(socket, &file)?, &request)? {
+        Answer::Drain(answer) => print(&render_drain(&answer)),
+        Answer::Status(_) | Answer::Trace(_) | Answer::Handover(_) | Answer::Error(_) => {
+            unexpected()?;
+        }
+    }
+    Ok(())
 }
 
 fn unexpected<T>() -> anyhow::Result<T> {

@@ -7,8 +7,8 @@ mod server;
 
 pub use client::{ClientError, ask};
 pub use model::{
-    Answer, BackendStatus, CheckStatus, HandoverAnswer, InterfaceStatus, PeerStatus, Protocol,
-    ProxyStatus, Request, RouterStatus, ServiceStatus, Status, TraceAnswer, TraceRequest,
+    Answer, BackendStatus, CheckStatus, DrainAnswer, HandoverAnswer, InterfaceStatus, PeerStatus,
+    Protocol, ProxyStatus, Request, RouterStatus, ServiceStatus, Status, TraceAnswer, TraceRequest,
 };
-pub use render::{render_status, render_trace};
+pub use render::{render_drain, render_status, render_trace};
 pub use server::{Call, ServerError, serve};

@@ -15,6 +15,15 @@ pub enum Request {
     Status,
     /// Where a flow goes.
     Trace(TraceRequest),
+    /// Lets a backend have no new flows, or its share again.
+    Drain {
+        /// Name of the service.
+        service: String,
+        /// Address of the backend, or address and port.
+        backend: String,
+        /// No longer.
+        end: bool,
+    },
     /// Gives a router to a peer, or lets it claim its VIPs by its priority again.
     Handover {
         /// Its name.
@@ -73,6 +82,8 @@ pub enum Answer {
     Status(Box<Status>),
     /// To [`Request::Trace`].
     Trace(TraceAnswer),
+    /// To [`Request::Drain`].
+    Drain(DrainAnswer),
     /// To [`Request::Handover`].
     Handover(HandoverAnswer),
     /// The request was not understood, or could not be answered.
@@ -226,8 +237,11 @@ pub struct BackendStatus {
     pub reason: String,
     /// The next hop's MAC; empty while it is not resolved.
     pub next_hop: String,
-    /// Slots that lead to it.
+    /// Slots that send new flows to it.
     pub slots: u32,
+    /// Slots that have moved away from it, and may have flows on it still.
+    #[serde(default)]
+    pub moved_slots: u32,
     /// Frames steered to it.
     pub packets: u64,
     /// Bytes steered to it.
@@ -243,6 +257,19 @@ pub struct ProxyStatus {
     pub up: bool,
     /// What it says of itself.
     pub detail: serde_json::Value,
+}
+
+/// A backend's share of new flows was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainAnswer {
+    /// The backend.
+    pub backend: SocketAddr,
+    /// Its weight from now on.
+    pub weight: u32,
+    /// Slots that may have flows on it still.
+    pub moved_slots: u32,
+    /// Whether anybody else takes new flows.
+    pub others: bool,
 }
 
 /// A handover has begun, or has ended.

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{PeerStatus, RouterStatus, ServiceStatus, Status, TraceAnswer};
+use super::{
+    BackendStatus, DrainAnswer, PeerStatus, RouterStatus, ServiceStatus, Status, TraceAnswer,
+};
 
 /// The status, most important first.
 #[must_use]
@@ -22,6 +24,29 @@ pub fn render_trace(answer: &TraceAnswer) -> String {
     }
     let _ = writeln!(out, "=> {}", answer.verdict);
     out
+}
+
+/// What a drain came to.
+#[must_use]
+pub fn render_drain(answer: &DrainAnswer) -> String {
+    let DrainAnswer {
+        backend,
+        weight,
+        moved_slots,
+        others,
+    } = answer;
+    if *weight > 0 {
+        return format!("{backend}: gets new flows again, weight {weight}");
+    }
+    let elsewhere = if *others {
+        "go elsewhere"
+    } else {
+        "are dropped: nobody else takes them"
+    };
+    format!(
+        "{backend}: drained; new flows {elsewhere}. Flows of {moved_slots} slots may still be on it: \
+         `hafw status` shows when none is"
+    )
 }
 
 fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
@@ -167,16 +192,26 @@ fn write_service(out: &mut String, service: &ServiceStatus) -> std::fmt::Result 
         };
         writeln!(
             out,
-            "  backend {}: {state}{}, weight {}, next hop {next_hop}, {} slots, {} packets, {} bytes",
+            "  backend {}: {state}{}, weight {}, next hop {next_hop}, {} slots{}, {} packets, {} \
+             bytes",
             backend.address,
             because(&backend.reason),
             backend.weight,
             backend.slots,
+            older_flows(backend),
             backend.packets,
             backend.bytes
         )?;
     }
     Ok(())
+}
+
+/// Slots that have moved away, with flows that were there.
+fn older_flows(backend: &BackendStatus) -> String {
+    match backend.moved_slots {
+        0 => String::new(),
+        n => format!(" and older flows of {n}"),
+    }
 }
 
 fn because(reason: &str) -> String {

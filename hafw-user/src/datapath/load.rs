@@ -15,6 +15,7 @@ use super::{
     attach::{AttachError, Attached, XdpMode, attach_egress, attach_xdp, egress_pin, xdp_pin},
     counters::Counters,
     events::EventRing,
+    flow_table::FlowTable,
     jiffies::{ClockError, Jiffies},
     lease_table::LeaseTable,
     nat_tables::NatTables,
@@ -23,6 +24,7 @@ use super::{
     tables::{PeerTable, TableError, Tables},
     unresolved::UnresolvedRing,
 };
+use crate::sys::words::Words;
 
 /// Maps that all program instances share and that outlive the controller.
 const SHARED: &[&str] = &[
@@ -119,6 +121,8 @@ pub enum OpenError {
 pub struct Datapath {
     /// Tables of what is ours.
     pub tables: Tables,
+    /// Flows in slots that have moved.
+    pub flows: FlowTable,
     /// Tables of `nat` replies.
     pub nat: NatTables,
     /// Frames whose next hop is not known.
@@ -167,12 +171,13 @@ impl Datapath {
             let mut ebpf = load(pins, slot, capacity)?;
             load_programs(&mut ebpf)?;
             if taken.is_none() {
-                taken = Some(take_maps(&mut ebpf, capacity, node.tick_ns)?);
+                taken = Some(take_maps(&mut ebpf, pins, capacity, node.tick_ns)?);
             }
             instances.push((spec.clone(), ebpf));
         }
         let Some(Taken {
             mut tables,
+            flows,
             nat,
             unresolved,
             leases,
@@ -192,6 +197,7 @@ impl Datapath {
         })?;
         Ok(Self {
             tables,
+            flows,
             nat,
             unresolved,
             leases,
@@ -297,6 +303,7 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), OpenError> {
 
 struct Taken {
     tables: Tables,
+    flows: FlowTable,
     nat: NatTables,
     unresolved: UnresolvedRing,
     leases: LeaseTable,
@@ -306,13 +313,14 @@ struct Taken {
     jiffies: Jiffies,
 }
 
-fn take_maps(ebpf: &mut Ebpf, slots: u32, tick_ns: u32) -> Result<Taken, OpenError> {
+fn take_maps(ebpf: &mut Ebpf, pins: &PinDir, slots: u32, tick_ns: u32) -> Result<Taken, OpenError> {
     let jiffies = Jiffies::calibrate(xdp(ebpf, PROGRAM_CLOCK)?, tick_ns)?;
     let mut data = |name: &'static str| match ebpf.take_map(name) {
         Some(Map::Array(data)) => Ok(data),
         _ => Err(OpenError::Missing(name)),
     };
     let leases = LeaseTable::map(data(maps::LEASES)?.fd(), data(maps::SEEN)?.fd(), jiffies)?;
+    let base_seen = Words::map(data(maps::BASE_SEEN)?.fd(), slots as usize)?;
     let (slots, backends) = Tables::words(&data(maps::SLOTS)?, slots, &data(maps::BACKENDS)?)?;
     let tables = Tables {
         node: typed(ebpf, maps::NODE)?,
@@ -330,6 +338,12 @@ fn take_maps(ebpf: &mut Ebpf, slots: u32, tick_ns: u32) -> Result<Taken, OpenErr
     let peers = PeerTable {
         peers: typed(ebpf, maps::PEERS)?,
     };
+    let flows = FlowTable {
+        flows: typed(ebpf, maps::FLOWS)?,
+        base_seen,
+        jiffies,
+        pin: pins.entry(maps::FLOWS),
+    };
     let nat = NatTables {
         filter: typed(ebpf, maps::NAT_FILTER)?,
         sources: typed(ebpf, maps::NAT_SOURCES)?,
@@ -338,6 +352,7 @@ fn take_maps(ebpf: &mut Ebpf, slots: u32, tick_ns: u32) -> Result<Taken, OpenErr
     };
     Ok(Taken {
         tables,
+        flows,
         nat,
         unresolved: UnresolvedRing::new(typed(ebpf, maps::UNRESOLVED)?)?,
         leases,

@@ -7,6 +7,7 @@
 mod attach;
 mod counters;
 mod events;
+mod flow_table;
 mod jiffies;
 mod lease_table;
 mod load;
@@ -19,6 +20,7 @@ mod unresolved;
 pub use attach::{AttachError, Attached, XdpMode, remove_egress_filter};
 pub use counters::Counters;
 pub use events::{EventRing, Record};
+pub use flow_table::{FlowLister, FlowState, FlowTable};
 pub use jiffies::Jiffies;
 pub use lease_table::{LeaseTable, SERVE_BEYOND_ATTRACT};
 pub use load::{Datapath, Found, InterfaceSpec, OpenError};

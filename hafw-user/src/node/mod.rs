@@ -5,6 +5,8 @@ mod alerts;
 mod checks;
 mod clients;
 mod detach;
+mod drain;
+mod flows;
 mod handover;
 mod hops;
 mod mirror;

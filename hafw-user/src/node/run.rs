@@ -24,6 +24,7 @@ use tracing::{error, info, warn};
 use super::{
     alerts,
     clients::Clients,
+    flows::Flows,
     services::Services,
     start::{Parts, start},
     tracking::{CHECK_PATIENCE, Found, Tracking},
@@ -43,6 +44,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// Every so many ticks, once all neighbours are known.
 const CALM_TICKS: u32 = 8;
 
+/// Slots that have moved are looked after every so many ticks.
+const FLOW_TICKS: u32 = 4;
 /// Changes of routes come in bursts: so long after the first, all are asked for anew.
 const ROUTES_SETTLE: Duration = Duration::from_millis(20);
 
@@ -69,6 +72,7 @@ pub(super) struct Node {
     pub(super) link_stir: Arc<Notify>,
     pub(super) services: Services,
     pub(super) clients: Clients,
+    pub(super) flows: Flows,
     pub(super) unresolved: UnresolvedRing,
     /// When routes are to be asked for anew.
     pub(super) routes_due: Option<Instant>,
@@ -193,6 +197,17 @@ impl Node {
             self.clients.confirm(&handle).await;
         }
         self.clients.expire();
+        if ticks.is_multiple_of(FLOW_TICKS) {
+            let Self {
+                flows,
+                services,
+                tables,
+                ..
+            } = self;
+            if let Err(error) = flows.tick(services, tables).await {
+                error!(%error, "slots that moved could not be looked after");
+            }
+        }
     }
 
     async fn follow_routes(&mut self) -> anyhow::Result<()> {

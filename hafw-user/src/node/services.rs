@@ -7,12 +7,13 @@ use std::{
 };
 
 use hafw_common::{
+    moved::FlowKey,
     nat::{Delta, NatKey, NatSource, Rewrite},
     service::{MODE_DSR, MODE_NAT, ServiceKey},
 };
 use hafw_lb::{
-    BackendSpec, Balancer, Capacity, Cause, Change, ConfigureError, Explanation, Flow, Hop, MapOp,
-    ServiceSpec, ServiceStatus, State,
+    BackendSpec, BackendStatus, Balancer, Capacity, Cause, Change, ConfigureError, Evidence,
+    Explanation, Flow, FlowVerdict, Hop, MapOp, ServiceSpec, ServiceStatus, State,
 };
 use rtnetlink::Handle;
 use thiserror::Error;
@@ -217,8 +218,50 @@ impl Services {
         Ok(targets)
     }
 
+    /// Brings slots that have moved nearer to rest.
+    pub(super) fn settle(
+        &mut self,
+        evidence: &Evidence<'_>,
+        tables: &mut Tables,
+    ) -> Result<(), TableError> {
+        apply(tables, &self.balancer.settle(evidence))
+    }
+
+    /// Whether no slot has moved.
+    pub(super) fn is_settled(&self) -> bool {
+        self.balancer.is_settled()
+    }
+
+    /// What is to become of a flow's entry.
+    pub(super) fn judge(&self, key: &FlowKey, backend: u32) -> FlowVerdict {
+        self.balancer.judge(key, backend)
+    }
+
+    /// Gives a backend another share of new flows.
+    pub(super) fn set_weight(
+        &mut self,
+        service: &Service,
+        backend: SocketAddr,
+        weight: u32,
+        tables: &mut Tables,
+    ) -> Result<(), TableError> {
+        let change = Change::Weight {
+            service: key(service),
+            backend,
+            weight,
+        };
+        apply(tables, &self.balancer.update(&[change]))
+    }
+
     pub(super) fn status(&self, service: &Service) -> Option<ServiceStatus> {
         self.balancer.service(key(service))
+    }
+
+    /// One backend of a service, by its index in the maps.
+    pub(super) fn backend(&self, service: ServiceKey, index: u32) -> Option<BackendStatus> {
+        let status = self.balancer.service(service)?;
+        let mut backends = status.backends.into_iter();
+        backends.find(|backend| backend.index == index)
     }
 
     pub(super) fn choose(&self, flow: Flow) -> Option<Explanation> {

@@ -28,6 +28,7 @@ use super::{
     alerts,
     checks::{Around, check_target},
     clients::Clients,
+    flows::Flows,
     programs_log,
     routers::{self, Built},
     run::{Node, Proxy, RouterState},
@@ -148,6 +149,7 @@ async fn bring_up(
     let Datapath {
         mut instances,
         tables,
+        flows,
         unresolved,
         leases,
         events,
@@ -239,6 +241,7 @@ async fn bring_up(
         macs,
         services,
         clients,
+        flows: Flows::new(flows),
         unresolved,
         routes_due: None,
         tracking,

@@ -25,6 +25,11 @@ impl Node {
         match request {
             Request::Status => Answer::Status(Box::new(self.status().await)),
             Request::Trace(flow) => Answer::Trace(self.trace(&flow)),
+            Request::Drain {
+                service,
+                backend,
+                end,
+            } => self.drain_backend(&service, &backend, !end),
             Request::Handover { router, end } => self.handover(&router, !end),
         }
     }
@@ -175,6 +180,7 @@ impl Node {
                 reason: report.map(|report| report.reason).unwrap_or_default(),
                 next_hop: backend.hop.next_hop.map(mac_text).unwrap_or_default(),
                 slots: backend.slots,
+                moved_slots: backend.moved_slots,
                 packets: traffic.packets,
                 bytes: traffic.bytes,
             }

@@ -69,6 +69,10 @@ impl Node {
         ));
         answer.service = name;
         answer.slot = Some(found.slot);
+        if let Some(base) = &found.base {
+            self.trace_moved(answer, found, base.as_ref());
+            return;
+        }
         let Some(backend) = &found.backend else {
             answer.steps.push(format!("no backend: {}", found.why));
             answer.verdict = "dropped (drop_no_backend)".into();
@@ -84,6 +88,42 @@ impl Node {
             "dropped (drop_unresolved): the backend's MAC is not known".into()
         } else {
             "steered".into()
+        };
+    }
+
+    /// A slot that has moved: the flow's entry says where it is, if it has one.
+    fn trace_moved(
+        &self,
+        answer: &mut TraceAnswer,
+        found: &hafw_lb::Explanation,
+        base: Option<&hafw_lb::BackendStatus>,
+    ) {
+        let entry = self.flows.table.get(&found.flow, clock::now());
+        let entry = entry.and_then(|state| self.services.backend(found.service, state.backend));
+        let named = |backend: Option<&hafw_lb::BackendStatus>| {
+            backend.map_or_else(|| "nobody".into(), |b| b.address.to_string())
+        };
+        answer.steps.push(format!(
+            "the slot has moved: flows that were there before are on {}, new ones go to {} ({})",
+            named(base),
+            named(found.backend.as_ref()),
+            found.why
+        ));
+        let backend = if let Some(entry) = &entry {
+            let what = "the flow is established and has an entry: it is on";
+            answer.steps.push(format!("{what} {}", entry.address));
+            Some(entry)
+        } else {
+            answer
+                .steps
+                .push("the flow has no entry: as a new one it goes to the latter".into());
+            found.backend.as_ref()
+        };
+        answer.backend = backend.map(|backend| backend.address.to_string());
+        answer.verdict = if backend.is_some() {
+            "steered".into()
+        } else {
+            "dropped (drop_no_backend)".into()
         };
     }
 
