@@ -21,6 +21,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
+        // It would tell of a log that cannot be written by a panic.
+        .log_internal_errors(false)
         .with_ansi(stderr().is_terminal())
         .init();
     match run(Cli::parse()) {

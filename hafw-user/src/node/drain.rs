@@ -20,7 +20,7 @@ impl Node {
             Ok(found) => found,
             Err(message) => return Answer::Error(message),
         };
-        let address = SocketAddr::from(backend.address.value);
+        let address = backend.address.value;
         let weight = if drain { 0 } else { backend.weight };
         let changed = self
             .services
@@ -57,7 +57,7 @@ fn find<'a>(
         ));
     };
     let is_meant = |candidate: &&Backend| {
-        let address = SocketAddr::from(candidate.address.value);
+        let address = candidate.address.value;
         backend.parse::<SocketAddr>() == Ok(address)
             || backend.parse::<IpAddr>() == Ok(address.ip())
     };

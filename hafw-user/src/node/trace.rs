@@ -1,5 +1,6 @@
 //! `hafw trace`: where a flow goes, and why, by the tables that XDP uses.
 
+use hafw_common::proto::IP_TCP;
 use hafw_lb::Flow;
 
 use super::run::Node;
@@ -70,7 +71,7 @@ impl Node {
         answer.service = name;
         answer.slot = Some(found.slot);
         if let Some(base) = &found.base {
-            self.trace_moved(answer, found, base.as_ref());
+            self.trace_moved(answer, found, base.as_ref(), serving);
             return;
         }
         let Some(backend) = &found.backend else {
@@ -82,13 +83,7 @@ impl Node {
             .steps
             .push(format!("backend {}: {}", backend.address, found.why));
         answer.backend = Some(backend.address.to_string());
-        answer.verdict = if !serving {
-            "dropped (drop_not_serving): another node has the VIP".into()
-        } else if backend.hop.next_hop.is_none() {
-            "dropped (drop_unresolved): the backend's MAC is not known".into()
-        } else {
-            "steered".into()
-        };
+        answer.verdict = way_of(backend, serving).into();
     }
 
     /// A slot that has moved: the flow's entry says where it is, if it has one.
@@ -97,6 +92,7 @@ impl Node {
         answer: &mut TraceAnswer,
         found: &hafw_lb::Explanation,
         base: Option<&hafw_lb::BackendStatus>,
+        serving: bool,
     ) {
         let entry = self.flows.table.get(&found.flow, clock::now());
         let entry = entry.and_then(|state| self.services.backend(found.service, state.backend));
@@ -109,22 +105,25 @@ impl Node {
             named(found.backend.as_ref()),
             found.why
         ));
-        let backend = if let Some(entry) = &entry {
-            let what = "the flow is established and has an entry: it is on";
-            answer.steps.push(format!("{what} {}", entry.address));
-            Some(entry)
+        let (backend, why) = if let Some(entry) = &entry {
+            (Some(entry), "the flow is established, and has an entry")
+        } else if let Some(base) = base.filter(|_| found.flow.protocol != IP_TCP) {
+            let why = "datagrams stay where they were until the slot falls silent";
+            (Some(base), why)
         } else {
-            answer
-                .steps
-                .push("the flow has no entry: as a new one it goes to the latter".into());
-            found.backend.as_ref()
+            let why = "as of a new flow; there is no entry of an established one";
+            (found.backend.as_ref(), why)
         };
-        answer.backend = backend.map(|backend| backend.address.to_string());
-        answer.verdict = if backend.is_some() {
-            "steered".into()
-        } else {
-            "dropped (drop_no_backend)".into()
+        let Some(backend) = backend else {
+            answer.steps.push(format!("no backend: {}", found.why));
+            answer.verdict = "dropped (drop_no_backend)".into();
+            return;
         };
+        answer
+            .steps
+            .push(format!("backend {}: {why}", backend.address));
+        answer.backend = Some(backend.address.to_string());
+        answer.verdict = way_of(backend, serving).into();
     }
 
     fn trace_local(&self, answer: &mut TraceAnswer, request: &TraceRequest, attracting: bool) {
@@ -144,5 +143,16 @@ impl Node {
         } else {
             "dropped (drop_standby): another node has the VIP".into()
         };
+    }
+}
+
+/// What becomes of a flow of this backend.
+const fn way_of(backend: &hafw_lb::BackendStatus, serving: bool) -> &'static str {
+    if !serving {
+        "dropped (drop_not_serving): another node has the VIP"
+    } else if backend.hop.next_hop.is_none() {
+        "handed up (drop_handed): the backend's MAC is not known yet"
+    } else {
+        "steered"
     }
 }
