@@ -10,6 +10,7 @@ pub mod control;
 pub mod datapath;
 mod handover;
 mod import;
+pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod probe;

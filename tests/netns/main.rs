@@ -14,6 +14,7 @@ mod interop;
 mod ipv6;
 mod lesson;
 mod load;
+mod metrics;
 mod moves;
 mod nat;
 mod next_upstream;

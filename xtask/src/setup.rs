@@ -58,7 +58,7 @@ const PROGRAMS: &[(&str, &str, Part)] = &[
     ("/usr/lib/frr/vrrpd", "frr", Part::Lab),
     ("aiosmtpd", "python3-aiosmtpd", Part::Lab),
     (
-        "/usr/lib/python3/dist-packages/prometheus_client/openmetrics/parser.py",
+        "/usr/lib/python3/dist-packages/prometheus_client/parser.py",
         "python3-prometheus-client",
         Part::Lab,
     ),

@@ -29,6 +29,7 @@ pub use webhook::{InvalidUrl, Webhook};
 use crate::{
     command::{InvalidCommand, UserCommand},
     config::Alerting,
+    control::AlertStatus,
 };
 use queue::Queue;
 use receiver::{Pace, Receiver};
@@ -47,21 +48,6 @@ pub enum AlertError {
     /// The mail server or an address.
     #[error("alerts: email: {0}")]
     Email(#[from] MailError),
-}
-
-/// What one receiver has come to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tally {
-    /// `email`, `webhook` or `exec`.
-    pub receiver: &'static str,
-    /// Messages delivered, or hooks run.
-    pub delivered: u64,
-    /// Attempts that failed.
-    pub failed: u64,
-    /// Events that found the queue full.
-    pub lost: u64,
-    /// Events that wait.
-    pub waiting: usize,
 }
 
 /// The receivers of a node, and what they were told last.
@@ -145,8 +131,8 @@ impl Alerts {
 
     /// What the receivers have come to.
     #[must_use]
-    pub fn tallies(&self) -> Vec<Tally> {
-        self.queues.iter().map(|queue| queue.tally()).collect()
+    pub fn status(&self) -> Vec<AlertStatus> {
+        self.queues.iter().map(|queue| queue.status()).collect()
     }
 
     /// Lets the receivers tell what waits, each once more, and ends them; after `limit` in any case.

@@ -10,7 +10,8 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Event, Tally, lock};
+use super::{Event, lock};
+use crate::control::AlertStatus;
 
 /// The most subjects that can wait.
 const CAPACITY: usize = 1024;
@@ -111,13 +112,13 @@ impl Queue {
         self.lost.load(Ordering::Relaxed)
     }
 
-    pub(super) fn tally(&self) -> Tally {
-        Tally {
-            receiver: self.receiver,
+    pub(super) fn status(&self) -> AlertStatus {
+        AlertStatus {
+            receiver: self.receiver.to_owned(),
             delivered: self.delivered.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             lost: self.lost(),
-            waiting: lock(&self.waiting).len(),
+            waiting: lock(&self.waiting).len() as u64,
         }
     }
 }
@@ -188,7 +189,7 @@ mod tests {
         }
         queue.push(event("0", State::Backup));
 
-        let tally = queue.tally();
-        assert_eq!((tally.waiting, tally.lost), (CAPACITY, 3));
+        let status = queue.status();
+        assert_eq!((status.waiting, status.lost), (CAPACITY as u64, 3));
     }
 }

@@ -132,8 +132,8 @@ async fn a_webhook_that_fails_is_told_everything_once_it_works() {
         ]})
     );
     alerts.finish(LIMIT).await;
-    let tally = &alerts.tallies()[0];
-    assert_eq!((tally.delivered, tally.failed, tally.waiting), (1, 1, 0));
+    let status = &alerts.status()[0];
+    assert_eq!((status.delivered, status.failed, status.waiting), (1, 1, 0));
 }
 
 #[tokio::test]

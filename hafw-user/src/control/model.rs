@@ -116,6 +116,24 @@ pub struct Status {
     /// Counters of the packet path that are not 0, by name; and of the frames that it handed to the
     /// controller: `handed_sent`, `handed_lost`.
     pub counters: BTreeMap<String, u64>,
+    /// Receivers of alerts.
+    #[serde(default)]
+    pub alerts: Vec<AlertStatus>,
+}
+
+/// One receiver of alerts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertStatus {
+    /// `email`, `webhook` or `exec`.
+    pub receiver: String,
+    /// Messages delivered, or hooks run.
+    pub delivered: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Changes that found no room.
+    pub lost: u64,
+    /// Changes that wait to be told.
+    pub waiting: u64,
 }
 
 /// One interface.

@@ -174,11 +174,7 @@ impl Node {
                         error!(%error, "the routes could not be followed");
                     }
                 }
-                Some(Call { request, reply }) = self.call_queue.recv() => {
-                    let answer = self.answer(request).await;
-                    // The asker may have gone.
-                    let _ = reply.send(answer);
-                }
+                Some(call) = self.call_queue.recv() => self.answer(call),
                 _ = tick.tick() => {
                     ticks = ticks.wrapping_add(1);
                     self.tick(ticks).await;

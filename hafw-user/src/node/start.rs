@@ -41,6 +41,7 @@ use crate::{
     config::{Config, SystemFacts, against_system},
     control::serve,
     datapath::{Datapath, Found, InterfaceSpec, LeaseTable, PinDir},
+    metrics,
     net::{NetEvent, Routes, Sysctls, Watch},
     probe::Prober,
     sys::clock,
@@ -214,6 +215,9 @@ async fn bring_up(
     targets.extend(services.targets(&config)?);
     prober.set_targets(targets);
     let (calls, call_queue) = mpsc::channel(16);
+    if let Some(address) = config.metrics {
+        metrics::serve(address, calls.clone())?;
+    }
     serve(socket, calls)?;
 
     info!(

@@ -4,6 +4,7 @@ use hafw_common::{
     mac_from_word,
     router::{PeerKey, PeerSeen},
 };
+use hafw_l7::control::client::Control;
 use hafw_lb::State;
 use hafw_vrrp::StateKind;
 use tracing::warn;
@@ -12,8 +13,8 @@ use super::run::Node;
 use crate::{
     config::{Router, Service},
     control::{
-        Answer, BackendStatus, CheckStatus, InterfaceStatus, PeerStatus, ProxyStatus, Request,
-        RouterStatus, ServiceStatus, Status,
+        Answer, BackendStatus, Call, CheckStatus, InterfaceStatus, PeerStatus, ProxyStatus,
+        Request, RouterStatus, ServiceStatus, Status,
     },
     probe::{Latest, TargetId},
     sys::clock,
@@ -21,9 +22,20 @@ use crate::{
 };
 
 impl Node {
-    pub(super) async fn answer(&mut self, request: Request) -> Answer {
-        match request {
-            Request::Status => Answer::Status(Box::new(self.status().await)),
+    pub(super) fn answer(&mut self, Call { request, reply }: Call) {
+        let answer = match request {
+            Request::Status => {
+                let mut status = self.status();
+                let proxy = self.proxy.as_ref().map(|proxy| proxy.control.clone());
+                // The node does not wait for the proxy's part: that may hang.
+                tokio::spawn(async move {
+                    if let Some(control) = proxy {
+                        status.proxy = Some(proxy_status(&control).await);
+                    }
+                    let _ = reply.send(Answer::Status(Box::new(status)));
+                });
+                return;
+            }
             Request::Trace(flow) => Answer::Trace(self.trace(&flow)),
             Request::Drain {
                 service,
@@ -31,10 +43,13 @@ impl Node {
                 end,
             } => self.drain_backend(&service, &backend, !end),
             Request::Handover { router, end } => self.handover(&router, !end),
-        }
+        };
+        // The asker may have gone.
+        let _ = reply.send(answer);
     }
 
-    async fn status(&self) -> Status {
+    /// All but the proxy's.
+    fn status(&self) -> Status {
         let snapshots = self.vrrp.snapshots();
         let routers = self.config.routers.iter().zip(&snapshots).enumerate();
         let counters = self.counters.all().unwrap_or_else(|error| {
@@ -58,7 +73,8 @@ impl Node {
                 .iter()
                 .map(|s| self.service(s))
                 .collect(),
-            proxy: self.proxy_status().await,
+            proxy: None,
+            alerts: self.alerts.status(),
             counters: counters
                 .into_iter()
                 .map(|(counter, count)| (counter.name(), count))
@@ -198,22 +214,20 @@ impl Node {
                 .collect(),
         }
     }
+}
 
-    async fn proxy_status(&self) -> Option<ProxyStatus> {
-        let proxy = self.proxy.as_ref()?;
-        let status = proxy.control.status().await;
-        Some(match status {
-            Ok(status) => ProxyStatus {
-                pid: status.pid,
-                up: !status.stopping && status.workers.iter().all(|worker| worker.alive),
-                detail: serde_json::to_value(&status).unwrap_or_default(),
-            },
-            Err(error) => ProxyStatus {
-                pid: 0,
-                up: false,
-                detail: serde_json::Value::String(error.to_string()),
-            },
-        })
+async fn proxy_status(control: &Control) -> ProxyStatus {
+    match control.status().await {
+        Ok(status) => ProxyStatus {
+            pid: status.pid,
+            up: !status.stopping && status.workers.iter().all(|worker| worker.alive),
+            detail: serde_json::to_value(&status).unwrap_or_default(),
+        },
+        Err(error) => ProxyStatus {
+            pid: 0,
+            up: false,
+            detail: serde_json::Value::String(error.to_string()),
+        },
     }
 }
 
