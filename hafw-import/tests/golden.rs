@@ -104,6 +104,7 @@ fn the_lessons_pair_with_two_masters() {
 
 #[test]
 fn the_vrrp_side_of_keepalived() {
+    golden("keepalived/elect.conf");
     golden("keepalived/vrrp.conf");
 }
 

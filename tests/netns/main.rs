@@ -10,6 +10,7 @@ mod groups;
 mod handoff;
 mod handover;
 mod import;
+mod import_keepalived;
 mod interop;
 mod ipv6;
 mod lesson;
