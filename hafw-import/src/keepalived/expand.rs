@@ -26,8 +26,8 @@ const MAX_INCLUDES: usize = 32;
 /// How deep a row may lead to other rows, by replacement or repetition.
 const MAX_DEPTH: usize = 64;
 /// How many rows and characters a configuration may come to: definitions can multiply.
-const MAX_ROWS: usize = 200_000;
-const MAX_CHARS: usize = 8 << 20;
+const MAX_ROWS: usize = 100_000;
+const MAX_CHARS: usize = 4 << 20;
 const MAX_ROW: usize = 1 << 16;
 
 /// All rows of a file and what it includes, and what is wrong with it.
@@ -110,9 +110,8 @@ impl Expander<'_> {
                 let Some((line, number)) = lines.next() else {
                     break;
                 };
-                row.chars.push((' ', 1));
                 let more = Row::new(&file, number, line).without_comment().trimmed();
-                row.chars.extend(more.chars);
+                row.append([' '].into_iter().chain(more.chars.iter().map(|(c, _)| *c)));
             }
             if !self.include(&row) {
                 self.row(row, 0);
@@ -166,7 +165,7 @@ impl Expander<'_> {
         if depth > MAX_DEPTH || long || much {
             if !self.full {
                 let message = "definitions and sequences make too much of it: \
-                               expected less than 200000 lines, and no definition within itself";
+                               expected less than 100000 lines, and no definition within itself";
                 self.mistakes.push(Mistake::at(&row.place(0), message));
             }
             self.full = true;
@@ -237,6 +236,7 @@ impl Expander<'_> {
             };
             let (before, after) = (row.start(at).chars, row.rest(end).chars);
             let mut rows = value;
+            let here = rows.len() == 1;
             if let Some(first) = rows.first_mut() {
                 // On one row its own places would be another line's columns.
                 if !before.is_empty() || !after.is_empty() {
@@ -245,7 +245,11 @@ impl Expander<'_> {
                 }
             }
             if let Some(last) = rows.last_mut() {
-                last.chars.extend(after);
+                if here {
+                    last.chars.extend(after);
+                } else {
+                    last.append(after.into_iter().map(|(c, _)| c));
+                }
             }
             return Some(rows);
         }

@@ -60,6 +60,12 @@ impl Row {
         }
     }
 
+    /// Appends characters of another line: they count as where this one ends.
+    pub(super) fn append(&mut self, more: impl Iterator<Item = char>) {
+        let column = self.chars.last().map_or(1, |(_, column)| *column);
+        self.chars.extend(more.map(|c| (c, column)));
+    }
+
     /// Without white space at its ends.
     pub(super) fn trimmed(mut self) -> Self {
         while self.chars.last().is_some_and(|(c, _)| c.is_whitespace()) {
