@@ -6,6 +6,7 @@ mod adverts;
 mod alerts;
 mod download;
 mod failover;
+mod frr;
 mod groups;
 mod handoff;
 mod handover;

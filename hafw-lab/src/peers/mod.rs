@@ -2,6 +2,7 @@
 
 mod capture;
 mod echo;
+mod frr;
 mod hafw;
 mod keepalived;
 mod lesson;
@@ -12,6 +13,7 @@ mod slow;
 pub use capture::Capture;
 pub(crate) use echo::MESSAGE;
 pub use echo::{ECHO_PORT, Echo};
+pub use frr::Frr;
 pub use hafw::{
     BackendState, Hafw, InterfaceState, NodeState, RouterState, ServiceState, Traced, hafw_config,
 };
