@@ -4,6 +4,7 @@ mod listen;
 mod options;
 mod route;
 mod upstream;
+mod upstream_tls;
 
 use std::{net::SocketAddr, path::Path};
 
@@ -91,7 +92,10 @@ impl ProxyConfig {
             workers: u16::try_from(workers).unwrap_or(0),
             max_connections: u32::try_from(max_connections).unwrap_or(0),
             max_connections_per_source: u32::try_from(max_connections_per_source).unwrap_or(0),
-            upstreams: upstreams.iter().filter_map(upstream::read).collect(),
+            upstreams: upstreams
+                .iter()
+                .filter_map(|section| upstream::read(document, section))
+                .collect(),
             servers: servers
                 .iter()
                 .map(|section| read_server(document, section))

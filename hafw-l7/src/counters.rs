@@ -29,6 +29,8 @@ pub struct Totals {
     pub stale_replaced: u64,
     /// Connections closed because the client was silent for too long.
     pub client_timeouts: u64,
+    /// Connections closed because they did not begin with the PROXY header that they should.
+    pub proxy_failed: u64,
     /// Connections closed because TLS could not be set up.
     pub tls_failed: u64,
     /// Connections closed at once because there were too many, in all or of their source.
@@ -59,6 +61,7 @@ impl Totals {
         self.retries += other.retries;
         self.stale_replaced += other.stale_replaced;
         self.client_timeouts += other.client_timeouts;
+        self.proxy_failed += other.proxy_failed;
         self.tls_failed += other.tls_failed;
         self.over_limit += other.over_limit;
         self.rate_limited += other.rate_limited;

@@ -19,7 +19,7 @@
 //!
 //! * Without `set_headers`, the server gets the client's Host, not the cluster's name.
 //! * A name that the listener does not serve gets 421 and no page, unless a server is the default.
-//! * Upstream connections are always HTTP/1.1 and kept.
+//! * Upstream connections are HTTP/1.1, or HTTP/2 on demand, and kept.
 //! * The last answer is also passed on when the servers that are left are all out.
 //! * A method that is not known is not repeated either.
 //! * Requests and answers that two readers could understand differently are refused: any doubt about
@@ -28,8 +28,7 @@
 //! * Request bodies up to `replay_buffer` are read before a server is asked, and can be sent again;
 //!   larger and chunked ones are passed on as they come.
 //!
-//! Not in this version: Upgrade (removed, so that the server answers plainly), the
-//! PROXY protocol.
+//! Not in this version: Upgrade (removed, so that the server answers plainly).
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -47,6 +46,7 @@ pub mod plan;
 pub mod privileges;
 pub mod process;
 pub(crate) mod proxy;
+pub mod proxy_protocol;
 mod resolve;
 pub mod retry;
 pub mod route;

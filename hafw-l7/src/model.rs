@@ -75,13 +75,19 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Without, requests are in clear.
     pub tls: Option<ListenTls>,
+    /// Connections from these networks (from all, if there is none) begin with a PROXY header.
+    pub proxy_protocol: Option<Vec<Network>>,
 }
 
 impl Listen {
     /// In clear.
     #[must_use]
     pub const fn plain(address: SocketAddr) -> Self {
-        Self { address, tls: None }
+        Self {
+            address,
+            tls: None,
+            proxy_protocol: None,
+        }
     }
 }
 

@@ -6,7 +6,10 @@ mod options;
 mod routing;
 mod upstream;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 pub use action::{ActionPlan, PathChangePlan, RespondPlan, RoutePlan};
 pub(crate) use options::append_line;
@@ -15,7 +18,7 @@ pub use routing::{Resolved, Unrouted};
 pub use upstream::{StickyPlan, UpstreamPlan};
 
 use crate::{
-    model::{Listen, LogTo, ProxyConfig, Server},
+    model::{Listen, LogTo, Network, ProxyConfig, Server},
     route::{Router, Rules, host, host::Hosts},
     tls::ServerTls,
     upstream::MAX_SERVERS,
@@ -42,6 +45,8 @@ pub struct Site {
     pub first: usize,
     /// TLS by server; empty: requests come in clear.
     tls: BTreeMap<usize, ServerTls>,
+    /// Connections from these networks (from all, if there is none) begin with a PROXY header.
+    proxy_protocol: Option<Vec<Network>>,
 }
 
 /// One virtual server.
@@ -182,8 +187,13 @@ impl Plan {
         let known = self.sites.iter().position(|(known, _)| *known == address);
         let at = known.unwrap_or_else(|| {
             let hosts = Hosts::default();
-            let tls = BTreeMap::new();
-            self.sites.push((address, Site { hosts, first, tls }));
+            let site = Site {
+                hosts,
+                first,
+                tls: BTreeMap::new(),
+                proxy_protocol: None,
+            };
+            self.sites.push((address, site));
             self.sites.len() - 1
         });
         &mut self.sites[at].1
@@ -191,9 +201,20 @@ impl Plan {
 
     fn add_names(&mut self, index: usize, server: &Server) -> Result<(), PlanError> {
         let error = |place, what| Err(PlanError { place, what });
-        for Listen { address, tls } in &server.listen {
+        for Listen {
+            address,
+            tls,
+            proxy_protocol,
+        } in &server.listen
+        {
             let is_new = self.site(*address).is_none();
             let site = self.site_mut(*address, index);
+            if is_new {
+                site.proxy_protocol.clone_from(proxy_protocol);
+            } else if site.proxy_protocol != *proxy_protocol {
+                let what = format!("servers on {address} differ in proxy_protocol or trusted");
+                return error(Place::Server { server: index }, what);
+            }
             if !is_new && site.tls.is_empty() == tls.is_some() {
                 let what = format!("some servers on {address} have tls, and some have not");
                 return error(Place::Server { server: index }, what);
@@ -238,6 +259,14 @@ impl Site {
         let named = name.and_then(|name| self.hosts.find(Some(name.as_bytes())));
         let server = named.unwrap_or(self.first);
         self.tls.get(&server).map(|tls| (server, tls))
+    }
+
+    /// Whether connections from this address begin with a PROXY header.
+    pub(crate) fn expects_proxy(&self, client: IpAddr) -> bool {
+        let trusted = self.proxy_protocol.as_ref();
+        trusted.is_some_and(|trusted| {
+            trusted.is_empty() || trusted.iter().any(|network| network.contains(client))
+        })
     }
 
     /// Whether a connection that named one server may ask another: not if that wants to know its

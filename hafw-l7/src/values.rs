@@ -3,6 +3,7 @@
 use std::{io::Write as _, net::SocketAddr, rc::Rc};
 
 use crate::{
+    proxy_protocol,
     route::{self, Fields, host},
     template::{Scope, Values, Variable},
     tls::Facts,
@@ -14,6 +15,7 @@ pub struct Ends {
     /// The client's address as text.
     client: Box<[u8]>,
     client_port: u16,
+    peer: SocketAddr,
     /// The address that the client connected to.
     local: SocketAddr,
     /// What is known of its TLS.
@@ -26,8 +28,18 @@ impl Ends {
         Self {
             client: client.ip().to_canonical().to_string().into_bytes().into(),
             client_port: client.port(),
+            peer: client,
             local,
             tls: None,
+        }
+    }
+
+    /// The addresses of both ends.
+    #[must_use]
+    pub const fn addresses(&self) -> proxy_protocol::Ends {
+        proxy_protocol::Ends {
+            client: self.peer,
+            local: self.local,
         }
     }
 

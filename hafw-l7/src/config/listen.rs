@@ -75,15 +75,23 @@ fn read_table(document: &Document, table: &Section, hosts: &[String]) -> Option<
     let address = table_address(table);
     let tls = table.table("tls");
     let tls = tls.map(|section| read_tls(document, &section, hosts));
-    table.not_yet("proxy_protocol", &["false"]);
+    let proxy_protocol = table.boolean("proxy_protocol");
+    let trusted = table.list("trusted", "a network such as \"10.0.0.0/24\"", |text| {
+        text.parse().ok()
+    });
     table.finish();
+    let proxy_protocol = proxy_protocol.is_some_and(|on| on.value);
+    if trusted.is_some() && !proxy_protocol {
+        table.wrong("trusted", "needs proxy_protocol = true");
+    }
     let address = address?;
     Some(Located {
         place: address.place,
         value: Listen {
             // What is wrong with it was noted, so that nothing comes of the whole.
             tls: tls.flatten(),
-            ..Listen::plain(address.value)
+            address: address.value,
+            proxy_protocol: proxy_protocol.then(|| super::values(trusted)),
         },
     })
 }
@@ -106,7 +114,7 @@ fn read_tls(document: &Document, section: &Section, hosts: &[String]) -> Option<
     for host in tls::unnamed_hosts(&certificates, hosts) {
         document.warning(
             &section.place_of("certificate"),
-            format!("server: listen: tls: certificate: it is not for \"{host}\""),
+            format!("tls: certificate: it is not for \"{host}\""),
         );
     }
     Some(ListenTls {
@@ -116,7 +124,7 @@ fn read_tls(document: &Document, section: &Section, hosts: &[String]) -> Option<
 }
 
 /// Reads the keys `certificate`, `key` and `ocsp`.
-fn read_certificate(document: &Document, section: &Section) -> Option<Certificate> {
+pub(super) fn read_certificate(document: &Document, section: &Section) -> Option<Certificate> {
     let chain = section.need("certificate", text(section, "certificate"));
     let key = section.need("key", text(section, "key"));
     let ocsp = section.contents("ocsp", MAX_FILE);
@@ -129,7 +137,7 @@ fn read_certificate(document: &Document, section: &Section) -> Option<Certificat
         Ok(None) => {}
         Ok(Some(warning)) => document.warning(
             &section.place_of("certificate"),
-            format!("server: listen: tls: certificate: {warning}"),
+            format!("tls: certificate: {warning}"),
         ),
         Err(error) => {
             note(section, &error);
@@ -158,7 +166,7 @@ fn read_client(section: &Section) -> Option<ClientAuth> {
 }
 
 /// The contents of a text file.
-fn text(section: &Section, key: &str) -> Option<String> {
+pub(super) fn text(section: &Section, key: &str) -> Option<String> {
     let bytes = section.contents(key, MAX_FILE)?.value;
     let text = String::from_utf8(bytes);
     if text.is_err() {
@@ -167,12 +175,14 @@ fn text(section: &Section, key: &str) -> Option<String> {
     text.ok()
 }
 
-fn note(section: &Section, error: &MaterialError) {
+pub(super) fn note(section: &Section, error: &MaterialError) {
     let key = match error.part {
         Part::Chain => "certificate",
         Part::Key => "key",
         Part::Ocsp => "ocsp",
+        Part::Ca if section.has("ca") => "ca",
         Part::Ca => "client_ca",
+        Part::Name => "server_name",
     };
     section.wrong(key, &error.what);
 }

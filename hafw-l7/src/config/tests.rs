@@ -232,8 +232,8 @@ fn keys_that_are_unknown_or_not_carried_out_are_refused() {
         ),
         (
             "listen = [\"10.0.0.3:80\"",
-            "listen = [{ address = \"10.0.0.3:80\", proxy_protocol = true }",
-            "not in this version",
+            "listen = [{ address = \"10.0.0.3:80\", trusted = [] }",
+            "needs proxy_protocol = true",
         ),
         (
             "connect_timeout = \"1s\"",

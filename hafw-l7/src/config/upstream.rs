@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use hafw_config::Section;
+use hafw_config::{Document, Section};
 
-use super::{value_or, values};
-use crate::model::{Address, Balance, Health, Queue, StickyCookie, Upstream, UpstreamServer};
+use super::{upstream_tls, value_or, values};
+use crate::{
+    model::{Address, Balance, Health, Queue, StickyCookie, Upstream, UpstreamServer},
+    proxy_protocol::Version,
+};
 
 const ADDRESS: &str = "an address and a port such as \"10.0.0.7:80\", or a name and a port";
 
-pub(super) fn read(section: &Section) -> Option<Upstream> {
+pub(super) fn read(document: &Document, section: &Section) -> Option<Upstream> {
     let name = section.name("name");
     let balance = section.choice(
         "balance",
@@ -38,11 +41,19 @@ pub(super) fn read(section: &Section) -> Option<Upstream> {
     if resolve.as_ref().is_some_and(|resolve| resolve.is_zero()) {
         section.wrong("resolve", "expected more than no time");
     }
+    let http2 = section.boolean("http2");
+    let http2 = value_or(http2, false);
+    let versions = [("v1", Version::V1), ("v2", Version::V2)];
+    let proxy_protocol = section.choice("proxy_protocol", &versions);
+    if http2 && proxy_protocol.is_some() {
+        let what = "not with http2: its connections serve several clients";
+        section.wrong("proxy_protocol", what);
+    }
+    let tls = section.table("tls");
+    let servers: Vec<_> = servers.iter().filter_map(read_server).collect();
+    let tls = tls.map(|tls| upstream_tls::read(document, &tls, &servers, http2));
     section.finish();
-    let standard = Upstream::new(
-        name?.value,
-        servers.iter().filter_map(read_server).collect(),
-    );
+    let standard = Upstream::new(name?.value, servers);
     Some(Upstream {
         balance,
         hash: hash.map(|hash| hash.value),
@@ -51,6 +62,10 @@ pub(super) fn read(section: &Section) -> Option<Upstream> {
         sticky: sticky.flatten(),
         queue: queue.unwrap_or_default(),
         resolve: value_or(resolve, standard.resolve),
+        // What is wrong with it was noted, so that nothing comes of the whole.
+        tls: tls.flatten(),
+        http2,
+        proxy_protocol: proxy_protocol.map(|version| version.value),
         ..standard
     })
 }

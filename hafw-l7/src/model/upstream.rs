@@ -4,6 +4,8 @@ use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{proxy_protocol::Version, tls::model::UpstreamTls};
+
 /// A cluster of servers that hold the same content (nginx's `upstream`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upstream {
@@ -19,6 +21,12 @@ pub struct Upstream {
     pub queue: Queue,
     /// How often names of servers are resolved again.
     pub resolve: Duration,
+    /// Without, requests are in clear.
+    pub tls: Option<UpstreamTls>,
+    /// HTTP/2 is spoken, with TLS or without.
+    pub http2: bool,
+    /// The PROXY header that connections begin with.
+    pub proxy_protocol: Option<Version>,
 }
 
 impl Upstream {
@@ -35,6 +43,9 @@ impl Upstream {
             sticky: None,
             queue: Queue::default(),
             resolve: Duration::from_secs(10),
+            tls: None,
+            http2: false,
+            proxy_protocol: None,
         }
     }
 }

@@ -1,19 +1,31 @@
 //! What stands between accept(2) and the first request: the TLS handshake, and which server it is
 //! for.
 
-use std::{future::poll_fn, net::SocketAddr, pin::pin, rc::Rc, task::Poll};
+use std::{
+    future::poll_fn,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+};
 
 use rustls::server::Acceptor;
-use tokio::net::TcpStream;
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
 use tokio_rustls::LazyConfigAcceptor;
 use tracing::debug;
 
 use super::{Shared, session::Session, timers::Timer, wire::Wire};
-use crate::{tls::Facts, values::Ends};
+use crate::{
+    proxy_protocol::{self, Header},
+    tls::Facts,
+    values::Ends,
+};
 
 /// A connection whose first request can be read.
 struct Arrived {
     wire: Wire,
+    client: IpAddr,
     ends: Ends,
     named: Option<usize>,
     protocol: Protocol,
@@ -44,6 +56,7 @@ pub(crate) async fn serve(
     if let Some(arrived) = arrive(&shared, stream, client, address, &timer).await {
         let Arrived {
             wire,
+            client,
             ends,
             named,
             protocol,
@@ -52,7 +65,7 @@ pub(crate) async fn serve(
             may_be_http2: protocol == Protocol::Either,
             shared: Rc::clone(&shared),
             stream: wire,
-            client: client.ip(),
+            client,
             address,
             named,
             ends,
@@ -87,9 +100,30 @@ async fn arrive(
     let generation = shared.generation();
     let site = generation.plan.site(address)?;
     let first = generation.plan.servers.get(site.first)?;
+    let limit = first.options(None).limits.client_header;
+    let mut stream = stream;
+    let (client, local) = if site.expects_proxy(client.ip()) {
+        timer.arm(limit);
+        match within(timer, read_header(&mut stream)).await {
+            Some(Ok(None)) => (client, local),
+            Some(Ok(Some(ends))) => (ends.client, ends.local),
+            Some(Err(error)) => {
+                debug!(%client, %error, "no PROXY header");
+                shared.count(|totals| totals.proxy_failed += 1);
+                return None;
+            }
+            None => {
+                shared.count(|totals| totals.client_timeouts += 1);
+                return None;
+            }
+        }
+    } else {
+        (client, local)
+    };
     if site.tls(None).is_none() {
         return Some(Arrived {
             wire: Wire::Tcp(stream),
+            client: client.ip(),
             ends: Ends::new(client, local),
             named: None,
             protocol: if first.http2 {
@@ -99,30 +133,25 @@ async fn arrive(
             },
         });
     }
-    timer.arm(first.options(None).limits.client_header);
+    timer.arm(limit);
     let handshake = async {
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let hello = start.client_hello();
         let (server, tls) = site
             .tls(hello.server_name())
-            .ok_or_else(|| std::io::Error::other("no certificate"))?;
+            .ok_or_else(|| io::Error::other("no certificate"))?;
         let stream = start
             .into_stream(std::sync::Arc::clone(&tls.config))
             .await?;
-        Ok::<_, std::io::Error>((server, stream))
+        Ok::<_, io::Error>((server, stream))
     };
-    let mut handshake = pin!(handshake);
-    let done = poll_fn(|context| match handshake.as_mut().poll(context) {
-        Poll::Pending if timer.has_expired() => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-    });
-    match done.await {
+    match within(timer, handshake).await {
         Some(Ok((server, stream))) => {
             let facts = Facts::of(stream.get_ref().1);
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             Some(Arrived {
                 ends: Ends::new(client, local).secured(facts),
+                client: client.ip(),
                 named: Some(server),
                 protocol: if is_http2 {
                     Protocol::Http2
@@ -142,4 +171,31 @@ async fn arrive(
             None
         }
     }
+}
+
+/// Reads a PROXY header, and nothing beyond it. `None`: the connection speaks for itself.
+async fn read_header(stream: &mut TcpStream) -> io::Result<Option<proxy_protocol::Ends>> {
+    let mut bytes = Vec::new();
+    loop {
+        match proxy_protocol::parse(&bytes).map_err(io::Error::other)? {
+            Header::Complete(_, ends) => return Ok(ends),
+            Header::Incomplete(more) => {
+                let start = bytes.len();
+                bytes.resize(start + more, 0);
+                let room = bytes.get_mut(start..).unwrap_or_default();
+                stream.read_exact(room).await?;
+            }
+        }
+    }
+}
+
+/// What comes of `future`, if that is before the timer expires.
+async fn within<T>(timer: &Timer, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Pending if timer.has_expired() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+    })
+    .await
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::io::Errno;
-use tokio::{io::AsyncWrite as _, net::TcpStream};
+use tokio::io::AsyncWrite as _;
 use tracing::debug;
 
 use super::{
@@ -107,8 +107,9 @@ impl Session {
         server: usize,
     ) -> Attempt {
         let mut kept = turn.cluster().and_then(|cluster| cluster.take_idle(server));
+        let mut is_fresh = false;
         loop {
-            let is_kept = kept.is_some();
+            let mut is_kept = kept.is_some();
             let unsent = Repeatable {
                 sent: false,
                 idempotent: exchange.is_idempotent,
@@ -116,11 +117,13 @@ impl Session {
             };
             let mut stream = match kept.take() {
                 Some(stream) => stream,
-                None => match self.connect(exchange, turn, server).await {
+                None => match self.connect(exchange, turn, server, is_fresh).await {
                     Ok(stream) => stream,
                     Err(failure) => return failure.into_attempt(unsent),
                 },
             };
+            is_kept |= stream.is_shared();
+            is_fresh = true;
             if let Some(upload) = upload {
                 upload.restart();
             }
@@ -163,6 +166,7 @@ impl Session {
         exchange: &Exchange,
         turn: &Turn,
         server: usize,
+        is_fresh: bool,
     ) -> Result<Wire, Failure> {
         let cluster = turn.cluster().ok_or(Failure::Broken)?;
         let address = {
@@ -175,7 +179,8 @@ impl Session {
             }
         };
         self.timer.arm(exchange.limits().connect);
-        let mut connecting = pin!(TcpStream::connect(address));
+        let ends = self.ends.addresses();
+        let mut connecting = pin!(cluster.dial.connect(server, address, ends, is_fresh));
         let mut watch = true;
         let connected = poll_fn(|context| {
             if let Poll::Ready(connected) = connecting.as_mut().poll(context) {
@@ -192,9 +197,7 @@ impl Session {
             }
             Poll::Pending
         });
-        let stream = connected.await?;
-        stream.set_nodelay(true).map_err(|_| Failure::Broken)?;
-        Ok(Wire::Tcp(stream))
+        connected.await
     }
 
     /// Sends the request and reads until the head of the final answer has come.

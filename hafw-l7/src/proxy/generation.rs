@@ -12,12 +12,12 @@ use std::{
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::{sink::Sink, wire::Wire};
+use super::{dial::Dial, sink::Sink, wire::Wire};
 use crate::{
     counters::RouteCounters,
     limits::{self, Zone},
     model::{AccessLog, Address, PathCondition, ProxyConfig},
-    plan::{Plan, PlanError, RatePlan},
+    plan::{Place, Plan, PlanError, RatePlan},
     retry::{Attempts, Millis},
     upstream::{Asker, Group, IdlePool, Outcome, Tried},
 };
@@ -46,6 +46,7 @@ pub(crate) struct Cluster {
     name: String,
     pub(crate) group: RefCell<Group>,
     pub(crate) idle: RefCell<IdlePool<Wire>>,
+    pub(crate) dial: Dial,
     /// Requests that wait until a server may get one more.
     pub(crate) waiting: Cell<u32>,
     /// Told when a server has one request less.
@@ -70,21 +71,30 @@ impl Generation {
         old: Option<&Self>,
         limits: &limits::Shared,
     ) -> Result<Self, PlanError> {
-        let clusters = config.upstreams.iter().map(|upstream| {
+        let upstreams = config.upstreams.iter().enumerate();
+        let clusters = upstreams.map(|(index, upstream)| {
             let mut group = Group::new(upstream);
             let before = old.and_then(|old| old.clusters.iter().find(|c| c.name == upstream.name));
             if let Some(before) = before {
                 group.inherit(&before.group.borrow());
             }
-            let limit = usize::try_from(upstream.keepalive).unwrap_or(usize::MAX);
+            let dial = Dial::new(upstream, group.len()).map_err(|wrong| PlanError {
+                place: Place::Upstream { upstream: index },
+                what: wrong.to_string(),
+            })?;
+            let limit = match dial.is_reusable() {
+                true => usize::try_from(upstream.keepalive).unwrap_or(usize::MAX),
+                false => 0,
+            };
             let idle = IdlePool::new(group.len(), limit, IDLE_LIFETIME);
-            Cluster {
+            Ok(Cluster {
+                dial,
                 name: upstream.name.clone(),
                 group: RefCell::new(group),
                 idle: RefCell::new(idle),
                 waiting: Cell::new(0),
                 freed: Notify::new(),
-            }
+            })
         });
         let plan = Plan::new(config)?;
         let zones = plan.rates().map(|rate| {
@@ -104,7 +114,7 @@ impl Generation {
             routes,
             first_routes,
             sinks,
-            clusters: clusters.collect(),
+            clusters: clusters.collect::<Result<_, PlanError>>()?,
             zones: zones.collect(),
             plan,
         })
@@ -156,6 +166,7 @@ impl Generation {
             if !idle.is_empty() {
                 idle.sweep(now, |wire| !wire.is_quiet());
             }
+            cluster.dial.sweep();
         }
     }
 }

@@ -12,6 +12,7 @@ mod account;
 mod arrival;
 mod attempt;
 mod buffers;
+mod dial;
 mod duplex;
 mod exchange;
 mod generation;

@@ -65,8 +65,7 @@ impl Session {
             End::Http2 => self.into_http2().serve().await,
             End::Close if self.stream.needs_shutdown() => self.shut().await,
             End::Close => {}
-            End::Linger if self.stream.needs_linger() => self.linger().await,
-            End::Linger => self.shut().await,
+            End::Linger => self.linger().await,
             End::Reset => self.stream.reset_on_drop(),
         }
     }

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use super::http2::Downstream;
+use super::http2::{Downstream, UpstreamStream};
 
 /// A connection.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) enum Wire {
     Tls(Box<Secured>),
     /// One request of an HTTP/2 connection.
     Downstream(Box<Downstream>),
+    /// One request to a server over HTTP/2.
+    Upstream(Box<UpstreamStream>),
 }
 
 /// A TLS connection, with bytes that were read to see whether the other end is still there.
@@ -63,6 +65,7 @@ impl Wire {
             }
             Self::Tls(secured) => secured.poll_sign(context),
             Self::Downstream(stream) => stream.poll_sign(context),
+            Self::Upstream(_) => Sign::Quiet,
         }
     }
 
@@ -80,7 +83,8 @@ impl Wire {
             },
             // Session tickets may come at any time; they are no bytes of the connection.
             Self::Tls(secured) => secured.poll_sign(&mut context) == Sign::Quiet,
-            Self::Downstream(_) => false,
+            // They are not kept: their connections are.
+            Self::Downstream(_) | Self::Upstream(_) => false,
         }
     }
 
@@ -90,6 +94,7 @@ impl Wire {
             Self::Tcp(stream) => stream,
             Self::Tls(secured) => secured.stream.get_ref().0,
             Self::Downstream(stream) => return stream.reset(),
+            Self::Upstream(_) => return,
         };
         // If this fails, the other end sees an end of data.
         let _ = stream.set_zero_linger();
@@ -98,14 +103,14 @@ impl Wire {
     /// Whether dropping the connection loses bytes that were written to it.
     pub(crate) fn needs_shutdown(&self) -> bool {
         match self {
-            Self::Tcp(_) => false,
+            Self::Tcp(_) | Self::Upstream(_) => false,
             Self::Tls(_) | Self::Downstream(_) => true,
         }
     }
 
-    /// Whether an answer may be lost if the connection is dropped while the client still sends.
-    pub(crate) fn needs_linger(&self) -> bool {
-        !matches!(self, Self::Downstream(_))
+    /// Whether other requests have used the connection beneath before.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, Self::Upstream(stream) if stream.is_shared)
     }
 }
 
@@ -158,6 +163,7 @@ impl AsyncRead for Wire {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, room),
             Self::Tls(secured) => secured.poll_read(context, room),
             Self::Downstream(stream) => stream.poll_read(context, room),
+            Self::Upstream(stream) => stream.poll_read(context, room),
         }
     }
 }
@@ -172,6 +178,7 @@ impl AsyncWrite for Wire {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_write(context, bytes),
             Self::Downstream(stream) => stream.poll_write(context, bytes),
+            Self::Upstream(stream) => stream.poll_write(context, bytes),
         }
     }
 
@@ -180,7 +187,7 @@ impl AsyncWrite for Wire {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_flush(context),
             // The connection's own task sends.
-            Self::Downstream(_) => Poll::Ready(Ok(())),
+            Self::Downstream(_) | Self::Upstream(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -195,6 +202,7 @@ impl AsyncWrite for Wire {
                 stream.finish();
                 Poll::Ready(Ok(()))
             }
+            Self::Upstream(_) => Poll::Ready(Ok(())),
         }
     }
 }

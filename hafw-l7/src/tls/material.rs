@@ -22,7 +22,10 @@ pub enum Part {
     Chain,
     Key,
     Ocsp,
+    /// Authorities.
     Ca,
+    /// No file: the name that a server must have.
+    Name,
 }
 
 /// A file that is not what it should be.

@@ -3,11 +3,13 @@
 //! Keys are read by whoever reads the file, as root; the proxy itself gets their contents over the
 //! socket that hands it its configuration, and opens no file.
 
+mod client;
 mod facts;
 mod material;
 pub mod model;
 mod server;
 
+pub(crate) use client::ClientTls;
 pub use facts::{Client, Facts, SslVariable};
 pub use material::{MaterialError, Part, check_certificate, check_client_ca, unnamed_hosts};
 pub(crate) use server::ServerTls;
@@ -15,6 +17,15 @@ pub(crate) use server::ServerTls;
 use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::CryptoProvider;
+
+/// Checks that TLS with upstream servers can be set up.
+///
+/// # Errors
+///
+/// [`MaterialError`]
+pub fn check_upstream(tls: &model::UpstreamTls, http2: bool) -> Result<(), MaterialError> {
+    ClientTls::new(tls, http2).map(|_| ())
+}
 
 /// The cryptography that everything here uses.
 fn provider() -> Arc<CryptoProvider> {

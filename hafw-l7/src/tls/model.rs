@@ -13,6 +13,17 @@ pub struct ListenTls {
     pub client: Option<ClientAuth>,
 }
 
+/// How the servers of a cluster are spoken to by TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamTls {
+    /// The name that they are asked for and must have; their addresses if there is none.
+    pub server_name: Option<String>,
+    /// PEM: the authorities that sign their certificates; `None` = these are not checked.
+    pub ca: Option<String>,
+    /// What the proxy shows of itself.
+    pub identity: Option<Certificate>,
+}
+
 /// A certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {

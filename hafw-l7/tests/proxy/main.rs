@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 #![expect(clippy::print_stderr, reason = "the log of a proxy whose test fails")]
 
+mod beyond;
 mod bodies;
 mod harness;
 mod http2;

@@ -1,5 +1,5 @@
 //! HTTP/2 on the side of the clients.
 
 mod conformance;
-mod frames;
+pub(crate) mod frames;
 mod requests;

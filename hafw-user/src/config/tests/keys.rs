@@ -230,8 +230,11 @@ fn every_documented_key_is_known() {
                 Some(table) if matches!(table.as_str(), "health" | "email") => {
                     format!("{section}\n{table} = {{ {key} = 1 }}")
                 }
-                Some(table) if table == "tls" => {
+                Some(table) if table == "tls" && section == "[[server]]" => {
                     format!("{section}\nlisten = [{{ tls = {{ {key} = 1 }} }}]")
+                }
+                Some(table) if table == "tls" => {
+                    format!("{section}\n{table} = {{ {key} = 1 }}")
                 }
                 Some(table) => format!("{section}\n{table} = [{{ {key} = 1 }}]"),
                 None => format!("{section}\n{key} = 1"),
