@@ -88,7 +88,10 @@ counters! {
     AdvertNoAddress = "advert_no_address", Pass;
     /// A fragment of an advert.
     AdvertFragment = "advert_fragment", Pass;
-    /// A VRRP packet that is not addressed to the group.
+    /// An advert from an address that is none of the router's unicast peers, or by multicast though
+    /// the router has some.
+    AdvertForeignSource = "advert_foreign_source", Pass;
+    /// A VRRP packet that is addressed neither to the group nor to a router with unicast peers.
     AdvertUnicast = "advert_unicast", Pass;
     /// To VRRP's group over IPv6, and something behind an extension header: no advert.
     AdvertExtension = "advert_extension", Pass;
@@ -112,6 +115,8 @@ counters! {
     /// A `nat` backend's reply, rewritten, to a client behind another interface.
     RedirectReply = "redirect_reply", Redirect;
 
+    /// To the virtual MAC of a router that does not own its VIPs now (RFC 9568 §6.4.2).
+    DropVirtualMac = "drop_virtual_mac", Drop;
     /// An ARP request for a VIP while not attracting.
     DropArpStandby = "drop_arp_standby", Drop;
     /// ARP with a VIP as its sender, from another station.

@@ -75,3 +75,13 @@ pub const fn solicited_node(address: [u8; 16]) -> [u8; 16] {
     let [.., a, b, c] = address;
     [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]
 }
+
+/// The first five bytes of an IPv4 router's virtual MAC; the last is its VRID (RFC 9568 §7.3).
+pub const VIRTUAL_MAC_V4: [u8; 5] = [0, 0, 0x5e, 0, 1];
+
+/// The virtual MAC of an IPv4 router.
+#[must_use]
+pub const fn virtual_mac_v4(vrid: u8) -> [u8; 6] {
+    let [a, b, c, d, e] = VIRTUAL_MAC_V4;
+    [a, b, c, d, e, vrid]
+}

@@ -22,8 +22,24 @@ pub struct RouterConfig {
     pub interval_seconds: u8,
     /// Interface slot the router lives on.
     pub iface: u32,
+    /// The virtual MAC that the router goes by, see [`crate::mac_to_word`]; 0: the interface's own.
+    pub virtual_mac: u64,
     /// Explicit padding.
-    pub reserved: [u64; 2],
+    pub reserved: u64,
+    /// From whom adverts are taken, sent to `source`; the first is 0 where they are multicast.
+    pub unicast_peers: [[u8; 4]; MAX_UNICAST_PEERS],
+}
+
+/// Peers that a router can have by unicast.
+pub const MAX_UNICAST_PEERS: usize = 16;
+
+impl RouterConfig {
+    /// Whether adverts come by unicast.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_unicast(&self) -> bool {
+        u32::from_ne_bytes(self.unicast_peers[0]) != 0
+    }
 }
 
 /// Key of [`crate::maps::PEERS`].

@@ -63,16 +63,15 @@ fn counter(judged: Result<(), Counter>) -> Counter {
 #[inline(always)]
 fn over_ipv4<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(), Counter> {
     let ip = packet.header::<Ipv4Hdr>(L3).ok_or(Counter::PassRunt)?;
-    if ip.dst_addr != VRRP_GROUP_V4 {
-        return Err(Counter::AdvertUnicast);
-    }
+    let to_group = ip.dst_addr == VRRP_GROUP_V4;
     if is_fragment(ip) {
         return Err(Counter::AdvertFragment);
     }
     if !is_intact(packet, ip) {
         return Err(Counter::AdvertBadIpHeader);
     }
-    if ip.ttl != VRRP_TTL {
+    // A router with unicast peers takes any: they may be behind others (as keepalived does).
+    if to_group && ip.ttl != VRRP_TTL {
         return Err(Counter::AdvertBadTtl);
     }
     let header = usize::from(ip.ihl());
@@ -142,6 +141,7 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(
     if source == config.source {
         return Err(Counter::AdvertOwn);
     }
+    check_way(ip, to_group, config)?;
     if vrrp.version_type & 0xf != VRRP_ADVERT {
         return Err(Counter::AdvertBadType);
     }
@@ -186,6 +186,34 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(
     }
     revoke(tables, &peer, vrrp.priority, config);
     Ok(())
+}
+
+/// Whether it came as the router's adverts do: to the group, or from a named peer to us.
+#[inline(always)]
+fn check_way(ip: &Ipv4Hdr, to_group: bool, config: &RouterConfig) -> Result<(), Counter> {
+    if !config.is_unicast() {
+        return if to_group {
+            Ok(())
+        } else {
+            Err(Counter::AdvertUnicast)
+        };
+    }
+    if to_group {
+        return Err(Counter::AdvertForeignSource);
+    }
+    if v4_mapped(ip.dst_addr) != config.source {
+        return Err(Counter::AdvertUnicast);
+    }
+    let source = u32::from_ne_bytes(ip.src_addr);
+    let mut known = false;
+    for peer in &config.unicast_peers {
+        known |= u32::from_ne_bytes(*peer) == source;
+    }
+    if known && source != 0 {
+        Ok(())
+    } else {
+        Err(Counter::AdvertForeignSource)
+    }
 }
 
 /// Ends the lease if the advert does.

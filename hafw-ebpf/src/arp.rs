@@ -32,9 +32,10 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     if !is_ethernet_ipv4(&arp) || !(request || arp.oper == ARP_REPLY) {
         return Counter::PassArp;
     }
-    if let Some(vip) = vip_here(tables, arp.spa) {
-        // Our own gratuitous ARP, reflected by the network, claims nothing and asks nothing.
-        if mac_to_word(arp.sha) == iface.mac {
+    if let Some((vip, mac)) = vip_here(tables, iface, arp.spa) {
+        // Our own gratuitous ARP, reflected by the network, claims nothing and asks nothing. Nor does
+        // a virtual MAC, which is the router's on whatever node.
+        if mac_to_word(arp.sha) == mac {
             return Counter::PassArp;
         }
         claim(tables, vip.router, v4_mapped(arp.spa), mac_to_word(arp.sha));
@@ -43,13 +44,13 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     if !request || arp.sha[0] & GROUP_BIT != 0 {
         return Counter::PassArp;
     }
-    let Some(vip) = vip_here(tables, arp.tpa) else {
+    let Some((vip, mac)) = vip_here(tables, iface, arp.tpa) else {
         return Counter::PassArp;
     };
     if !attracts(tables, vip.router) {
         return Counter::DropArpStandby;
     }
-    answer(packet, iface, &arp)
+    answer(packet, mac_from_word(mac), &arp)
 }
 
 /// Whether this node answers for a router's VIPs now.
@@ -76,11 +77,16 @@ pub(crate) fn vip<T: Tables>(tables: &T, address: [u8; 4]) -> Option<Vip> {
     tables.vip(v4_mapped(address))
 }
 
-/// The VIP with this address, if its router lives on this interface: ARP for a VIP on another
-/// link is none of ours.
+/// The VIP with this address and the MAC that it goes by, if its router lives on this interface: ARP
+/// for a VIP on another link is none of ours.
 #[inline(always)]
-fn vip_here<T: Tables>(tables: &T, address: [u8; 4]) -> Option<Vip> {
-    here(tables, vip(tables, address)?)
+fn vip_here<T: Tables>(tables: &T, iface: &Iface, address: [u8; 4]) -> Option<(Vip, u64)> {
+    let vip = here(tables, vip(tables, address)?)?;
+    let mac = match tables.router(vip.router)?.virtual_mac {
+        0 => iface.mac,
+        mac => mac,
+    };
+    Some((vip, mac))
 }
 
 /// The VIP, if its router lives on this interface.
@@ -114,8 +120,7 @@ pub(crate) fn claim<T: Tables>(tables: &T, router: u32, vip: [u8; 16], mac: u64)
 
 /// Turns a request into its reply: the asker becomes the target, we the sender.
 #[inline(always)]
-fn answer<P: PacketMut + ?Sized>(packet: &mut P, iface: &Iface, request: &ArpHdr) -> Counter {
-    let ours = mac_from_word(iface.mac);
+fn answer<P: PacketMut + ?Sized>(packet: &mut P, ours: [u8; 6], request: &ArpHdr) -> Counter {
     let Some(arp) = packet.header_mut::<ArpHdr>(L3) else {
         return Counter::PassRunt;
     };

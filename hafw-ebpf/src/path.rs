@@ -3,8 +3,8 @@
 use hafw_common::{
     counters::Counter,
     iface::Iface,
-    mac_to_word,
-    proto::{ETH_8021AD, ETH_8021Q, ETH_ARP, ETH_IPV4, ETH_IPV6},
+    mac_from_word, mac_to_word,
+    proto::{ETH_8021AD, ETH_8021Q, ETH_ARP, ETH_IPV4, ETH_IPV6, virtual_mac_v4},
 };
 use network_types::eth::EthHdr;
 
@@ -46,20 +46,51 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(packet: &mut P, tables: &T) -> 
         return Counter::PassRunt.into();
     };
     let iface = tables.iface();
-    let addressed = if mac_to_word(ethernet.dst_addr) == iface.mac {
+    let destination = mac_to_word(ethernet.dst_addr);
+    let ethertype = u16::from_be(ethernet.ether_type);
+    let addressed = if destination == iface.mac {
         Addressed::ToUs
     } else if ethernet.dst_addr[0] & GROUP_BIT != 0 {
         Addressed::ToGroup
+    } else if destination & VIRTUAL_MAC_MASK == VIRTUAL_MAC {
+        match to_virtual_mac(packet, tables, &iface, destination) {
+            Ok(()) => Addressed::ToUs,
+            Err(counter) => return counter.into(),
+        }
     } else {
         return Counter::PassForeignMac.into();
     };
-    dispatch(
-        packet,
-        tables,
-        &iface,
-        addressed,
-        u16::from_be(ethernet.ether_type),
-    )
+    dispatch(packet, tables, &iface, addressed, ethertype)
+}
+
+/// The first five bytes of a MAC, as a word.
+const VIRTUAL_MAC_MASK: u64 = 0xff_ffff_ffff;
+/// Those of the IPv4 routers' virtual MACs.
+const VIRTUAL_MAC: u64 = mac_to_word(virtual_mac_v4(0));
+
+/// A frame to a virtual MAC: if its router is ours and attracts, the frame goes on as one to us, which
+/// the stack takes too. Two nodes share the MAC, and a switch that does not know its place sends the
+/// frame to both: a node that does not attract must not serve it, not even in its grace.
+#[inline(never)]
+fn to_virtual_mac<P: PacketMut + ?Sized, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    iface: &Iface,
+    destination: u64,
+) -> Result<(), Counter> {
+    let router = tables
+        .router_of((destination >> 40) as u8, false)
+        .ok_or(Counter::PassForeignMac)?;
+    let config = tables.router(router).ok_or(Counter::PassForeignMac)?;
+    if config.virtual_mac != destination {
+        return Err(Counter::PassForeignMac);
+    }
+    if !arp::attracts(tables, router) {
+        return Err(Counter::DropVirtualMac);
+    }
+    let ethernet = packet.header_mut::<EthHdr>(0).ok_or(Counter::PassRunt)?;
+    ethernet.dst_addr = mac_from_word(iface.mac);
+    Ok(())
 }
 
 #[inline(always)]

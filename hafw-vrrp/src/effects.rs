@@ -55,6 +55,11 @@ pub trait Effects {
     fn missed(&mut self, router: usize) -> Vec<Missed>;
     /// Sends an advert. False if that failed.
     fn send(&mut self, router: usize, advert: &Advertisement) -> bool;
+    /// Sends an advert that renews nothing: a priority of 0 or a last word. Another router may own the
+    /// addresses already, and the virtual MAC with them.
+    fn say(&mut self, router: usize, advert: &Advertisement) {
+        self.send(router, advert);
+    }
     /// Writes the lease: renewed at `t`, attracting before `attract_until`.
     fn renew(&mut self, router: usize, t: Instant, attract_until: Instant, priority: Priority);
     /// Ends attracting, at once.

@@ -227,7 +227,7 @@ impl Engine {
                     renew: false,
                 } => {
                     let advert = self.routers[index].advertisement(priority);
-                    effects.send(index, &advert);
+                    effects.say(index, &advert);
                 }
                 Action::Revoke(revocation) => {
                     let now = effects.now();

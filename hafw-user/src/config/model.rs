@@ -104,6 +104,10 @@ pub struct Router {
     pub preempt_delay: Duration,
     /// From the start until the router takes part.
     pub start_delay: Duration,
+    /// Answer with the virtual MAC of the VRID.
+    pub virtual_mac: bool,
+    /// To whom adverts go by unicast, and from whom they are taken; none: multicast.
+    pub unicast_peers: Vec<Located<Ipv4Addr>>,
     /// Name of the routers that move together.
     pub sync_group: Option<Located<String>>,
     /// Accept_Mode.

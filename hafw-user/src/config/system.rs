@@ -246,6 +246,15 @@ impl Judge<'_> {
             self.note(router, &name.place, format!("{shown}: {what}"));
             return;
         }
+        for peer in &router.unicast_peers {
+            if let Some(owner) = self.facts.owner(peer.value) {
+                let message = format!(
+                    "unicast_peers: {}: {owner} of this node has this address: name the peers' alone",
+                    peer.value
+                );
+                self.note(router, &peer.place, message);
+            }
+        }
         for vip in &router.vips {
             if let Some(owner) = self.facts.owner(vip.address) {
                 let message = format!(

@@ -64,7 +64,7 @@ pub(super) fn inherit(
 
 #[cfg(test)]
 mod tests {
-    use hafw_common::v4_mapped;
+    use hafw_common::{router::MAX_UNICAST_PEERS, v4_mapped};
 
     use super::*;
 
@@ -77,7 +77,9 @@ mod tests {
         auth_type: 1,
         interval_seconds: 1,
         iface: 0,
-        reserved: [0; 2],
+        virtual_mac: 0,
+        reserved: 0,
+        unicast_peers: [[0; 4]; MAX_UNICAST_PEERS],
     };
     const LEASE: Lease = Lease {
         renewed_at: 1_000,

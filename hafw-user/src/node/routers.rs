@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use hafw_common::{
-    mapped,
-    proto::{VRRP_AUTH_NONE, VRRP_AUTH_PASS},
-    router::RouterConfig as XdpRouter,
+    mac_to_word, mapped,
+    proto::{VRRP_AUTH_NONE, VRRP_AUTH_PASS, virtual_mac_v4},
+    router::{MAX_UNICAST_PEERS, RouterConfig as XdpRouter},
     vip::{VIP_ACCEPT, VIP_HAS_SERVICE},
 };
 use hafw_vrrp::{Priority, RouterConfig as VrrpRouter};
@@ -98,10 +98,26 @@ fn entry(config: &Config, router: &Router, interface: usize, source: IpAddr) -> 
             interval_seconds: router.interval.seconds().unwrap_or(0),
             // At most MAX_IFACES.
             iface: u32::try_from(interface).unwrap_or(u32::MAX),
-            reserved: [0; 2],
+            virtual_mac: virtual_mac(router).map_or(0, mac_to_word),
+            reserved: 0,
+            unicast_peers: unicast_peers(router),
         },
         vips: vips.collect(),
     }
+}
+
+fn virtual_mac(router: &Router) -> Option<[u8; 6]> {
+    router
+        .virtual_mac
+        .then(|| virtual_mac_v4(router.vrid.value.get()))
+}
+
+fn unicast_peers(router: &Router) -> [[u8; 4]; MAX_UNICAST_PEERS] {
+    let mut peers = [[0; 4]; MAX_UNICAST_PEERS];
+    for (place, peer) in peers.iter_mut().zip(&router.unicast_peers) {
+        *place = peer.value.octets();
+    }
+    peers
 }
 
 /// A sync group takes part together: after the longest of its routers' delays.
@@ -140,6 +156,8 @@ fn spec(router: &Router, interface: usize, source: IpAddr, start_delay: Duration
             grace: router.grace,
         },
         interface,
+        virtual_mac: virtual_mac(router),
+        unicast_peers: router.unicast_peers.iter().map(|peer| peer.value).collect(),
         sync_group: router.sync_group.as_ref().map(|group| group.value.clone()),
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod packet;
+pub mod unicast;
 pub mod vrrp_socket;
 pub mod words;

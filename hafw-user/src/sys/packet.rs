@@ -1,6 +1,6 @@
 //! AF_PACKET sending: adverts and gratuitous ARP leave here, past the OUTPUT rules of netfilter.
 
-use std::io;
+use std::{io, os::fd::AsRawFd as _};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -8,6 +8,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 #[derive(Debug)]
 pub struct FrameSender {
     socket: Socket,
+    ifindex: u32,
 }
 
 impl FrameSender {
@@ -19,7 +20,38 @@ impl FrameSender {
         // Protocol 0: the socket is on no receive path.
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)?;
         socket.bind(&link_address(ifindex)?)?;
-        Ok(Self { socket })
+        Ok(Self { socket, ifindex })
+    }
+
+    /// Lets the interface's filter pass frames to a further unicast MAC, for as long as this socket
+    /// lives.
+    ///
+    /// # Errors
+    /// The interface is gone.
+    pub fn take(&self, mac: [u8; 6]) -> io::Result<()> {
+        let mut address = [0; 8];
+        address[..6].copy_from_slice(&mac);
+        let request = libc::packet_mreq {
+            mr_ifindex: i32::try_from(self.ifindex).map_err(|_| io::ErrorKind::InvalidInput)?,
+            mr_type: libc::PACKET_MR_UNICAST as libc::c_ushort,
+            mr_alen: 6,
+            mr_address: address,
+        };
+        // SAFETY: the option's value is a whole packet_mreq, whose size is given.
+        let done = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_ADD_MEMBERSHIP,
+                (&raw const request).cast(),
+                size_of::<libc::packet_mreq>() as libc::socklen_t,
+            )
+        };
+        if done == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 
     /// Sends one frame.

@@ -39,6 +39,11 @@ pub struct RouterSpec {
     pub router: RouterConfig,
     /// Index of its interface among [`DriverParts::interfaces`].
     pub interface: usize,
+    /// The MAC that the router goes by, if it is not the interface's own. Nodes share it: a peer has no
+    /// grace at it.
+    pub virtual_mac: Option<[u8; 6]>,
+    /// To whom adverts go by unicast; none: to the group.
+    pub unicast_peers: Vec<Ipv4Addr>,
     /// Routers with the same one move together.
     pub sync_group: Option<String>,
 }
@@ -121,10 +126,17 @@ impl Driver {
             peers,
             changes,
         } = parts;
-        let wires = interfaces
+        let wires: Vec<Wire> = interfaces
             .iter()
             .map(Wire::open)
             .collect::<Result<_, _>>()?;
+        for spec in &routers {
+            if let Some(mac) = spec.virtual_mac {
+                wires[spec.interface]
+                    .take(mac)
+                    .map_err(WireError::no_virtual_mac(&interfaces[spec.interface]))?;
+            }
+        }
         let routers = routers.into_iter().enumerate().map(|(index, spec)| Router {
             priority: spec.router.priority,
             spec,
@@ -239,6 +251,7 @@ impl Driver {
         if let Some(mac) = router
             .handoff
             .saw(event.mac, priority, at, router.active_with)
+            && router.spec.virtual_mac.is_none()
         {
             self.leases
                 .hand_off(index, mac, at + router.spec.router.grace);
@@ -251,7 +264,12 @@ impl Driver {
             grace.owner = Some(owner);
             self.leases.hand_off(index, owner, grace.until);
         }
-        let destination = group_of(source);
+        // XDP took it for one of these.
+        let destination = if router.spec.unicast_peers.is_empty() {
+            group_of(source)
+        } else {
+            router.spec.router.source
+        };
         Some((
             index,
             Event::Advert {
@@ -261,6 +279,41 @@ impl Driver {
                 message: message.to_vec(),
             },
         ))
+    }
+
+    fn send_from(&mut self, index: usize, mac: Option<[u8; 6]>, advert: &Advertisement) -> bool {
+        let router = &mut self.routers[index];
+        let wire = &mut self.wires[router.spec.interface];
+        let spec = &router.spec;
+        let sent = if spec.unicast_peers.is_empty() {
+            wire.advertise(mac, &spec.router, advert)
+        } else {
+            wire.advertise_to(&spec.unicast_peers, &spec.router, advert)
+        };
+        match sent {
+            Ok(()) => {
+                router.sent += 1;
+                if !router.failure.is_empty() {
+                    info!(router = router.spec.name, "adverts leave again");
+                    router.failure.clear();
+                }
+                true
+            }
+            Err(error) => {
+                router.failed += 1;
+                let text = error.to_string();
+                // Once for each reason, not once for each advert.
+                if router.failure != text {
+                    warn!(
+                        router = router.spec.name,
+                        %error,
+                        "cannot send adverts: the lease runs out unless this ends"
+                    );
+                    router.failure = text;
+                }
+                false
+            }
+        }
     }
 }
 
@@ -317,32 +370,13 @@ impl Effects for Driver {
     }
 
     fn send(&mut self, index: usize, advert: &Advertisement) -> bool {
-        let router = &mut self.routers[index];
-        let wire = &mut self.wires[router.spec.interface];
-        match wire.advertise(&router.spec.router, advert) {
-            Ok(()) => {
-                router.sent += 1;
-                if !router.failure.is_empty() {
-                    info!(router = router.spec.name, "adverts leave again");
-                    router.failure.clear();
-                }
-                true
-            }
-            Err(error) => {
-                router.failed += 1;
-                let text = error.to_string();
-                // Once for each reason, not once for each advert.
-                if router.failure != text {
-                    warn!(
-                        router = router.spec.name,
-                        %error,
-                        "cannot send adverts: the lease runs out unless this ends"
-                    );
-                    router.failure = text;
-                }
-                false
-            }
-        }
+        self.send_from(index, self.routers[index].spec.virtual_mac, advert)
+    }
+
+    /// From the interface's own MAC: a switch that saw the virtual one here would send to this port
+    /// what is for the new owner, until that sends again.
+    fn say(&mut self, index: usize, advert: &Advertisement) {
+        self.send_from(index, None, advert);
     }
 
     fn renew(&mut self, index: usize, t: Instant, attract_until: Instant, priority: Priority) {
@@ -385,7 +419,7 @@ impl Effects for Driver {
     fn announce(&mut self, index: usize, _now: Instant) {
         let router = &mut self.routers[index];
         let wire = &self.wires[router.spec.interface];
-        match wire.announce(&router.spec.router) {
+        match wire.announce(router.spec.virtual_mac, &router.spec.router) {
             Ok(()) => router.announced += 1,
             Err(error) => warn!(router = router.spec.name, %error, "cannot announce the VIPs"),
         }

@@ -9,11 +9,14 @@ use std::{
 use hafw_common::proto::{VRRP_GROUP_V4, VRRP_GROUP_V6};
 use hafw_vrrp::{
     RouterConfig,
-    wire::{Advertisement, advert_frame, advert_frame_v6, gratuitous_arp, neighbour_advert},
+    wire::{
+        Advertisement, advert_datagram, advert_frame, advert_frame_v6, gratuitous_arp,
+        neighbour_advert,
+    },
 };
 use thiserror::Error;
 
-use crate::sys::{packet::FrameSender, vrrp_socket::VrrpSocket};
+use crate::sys::{packet::FrameSender, unicast::UnicastSender, vrrp_socket::VrrpSocket};
 
 /// A socket could not be opened.
 #[derive(Debug, Error)]
@@ -22,6 +25,16 @@ pub struct WireError {
     interface: String,
     what: &'static str,
     source: io::Error,
+}
+
+impl WireError {
+    pub(super) fn no_virtual_mac(spec: &WireSpec) -> impl FnOnce(io::Error) -> Self {
+        |source| Self {
+            interface: spec.name.clone(),
+            what: "its filter for the virtual MAC",
+            source,
+        }
+    }
 }
 
 /// An interface to send on.
@@ -44,6 +57,7 @@ pub struct WireSpec {
 pub(super) struct Wire {
     mac: [u8; 6],
     frames: FrameSender,
+    unicast: UnicastSender,
     /// One for each family that has a router.
     vrrp: [Option<VrrpSocket>; 2],
     /// Identification of the next datagram.
@@ -64,6 +78,7 @@ impl Wire {
             .then(|| VrrpSocket::join_v6(&spec.name, spec.ifindex, &spec.vips_v6));
         Ok(Self {
             mac: spec.mac,
+            unicast: UnicastSender::open(&spec.name).map_err(failed("a raw socket"))?,
             frames: FrameSender::open(spec.ifindex).map_err(failed("a packet socket"))?,
             vrrp: [
                 v4.transpose().map_err(failed("a VRRP socket"))?,
@@ -73,28 +88,57 @@ impl Wire {
         })
     }
 
+    /// Lets the interface's filter pass frames to this MAC, for as long as this lives.
+    pub(super) fn take(&self, mac: [u8; 6]) -> io::Result<()> {
+        self.frames.take(mac)
+    }
+
+    /// To the group, from this MAC or the interface's own.
     pub(super) fn advertise(
         &mut self,
+        mac: Option<[u8; 6]>,
         config: &RouterConfig,
         advert: &Advertisement,
     ) -> io::Result<()> {
+        let mac = mac.unwrap_or(self.mac);
         let message = advert.emit(config.source, group_of(config.source), config.checksum);
         let frame = match config.source {
             IpAddr::V4(source) => {
-                let frame = advert_frame(self.mac, source, self.id, &message);
+                let frame = advert_frame(mac, source, self.id, &message);
                 self.id = self.id.wrapping_add(1);
                 frame
             }
-            IpAddr::V6(source) => advert_frame_v6(self.mac, source, &message),
+            IpAddr::V6(source) => advert_frame_v6(mac, source, &message),
         };
         self.send(&frame)
     }
 
-    pub(super) fn announce(&self, config: &RouterConfig) -> io::Result<()> {
+    /// To each peer. One that has no MAC does not hear us, but that of the others does not suffer.
+    pub(super) fn advertise_to(
+        &mut self,
+        peers: &[Ipv4Addr],
+        config: &RouterConfig,
+        advert: &Advertisement,
+    ) -> io::Result<()> {
+        let IpAddr::V4(source) = config.source else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        for peer in peers {
+            let message = advert.emit(config.source, (*peer).into(), config.checksum);
+            let datagram = advert_datagram(source, *peer, self.id, &message);
+            self.id = self.id.wrapping_add(1);
+            self.unicast.send(*peer, &datagram)?;
+        }
+        Ok(())
+    }
+
+    /// Each address at this MAC, or the interface's own.
+    pub(super) fn announce(&self, mac: Option<[u8; 6]>, config: &RouterConfig) -> io::Result<()> {
+        let mac = mac.unwrap_or(self.mac);
         for address in &config.addresses {
             match address {
-                IpAddr::V4(vip) => self.send(&gratuitous_arp(self.mac, *vip))?,
-                IpAddr::V6(vip) => self.send(&neighbour_advert(self.mac, *vip))?,
+                IpAddr::V4(vip) => self.send(&gratuitous_arp(mac, *vip))?,
+                IpAddr::V6(vip) => self.send(&neighbour_advert(mac, *vip))?,
             }
         }
         Ok(())

@@ -87,10 +87,28 @@ pub fn advert_frame(source_mac: [u8; 6], source: Ipv4Addr, id: u16, message: &[u
     frame
 }
 
+/// As [`advert_frame`], the datagram alone, to one router by its own address.
+#[must_use]
+pub fn advert_datagram(source: Ipv4Addr, peer: Ipv4Addr, id: u16, message: &[u8]) -> Vec<u8> {
+    let mut datagram = vec![0; IPV4 + message.len()];
+    write_datagram(&mut datagram, source, peer.octets(), id, message);
+    datagram
+}
+
 /// Writes every byte of `frame`, which has room for the headers and the message.
 fn write(frame: &mut [u8], source_mac: [u8; 6], source: Ipv4Addr, id: u16, message: &[u8]) {
     write_ethernet(frame, VRRP_GROUP_MAC_V4, source_mac, ETH_IPV4);
-    let (ip, payload) = frame[ETHERNET..].split_at_mut(IPV4);
+    write_datagram(&mut frame[ETHERNET..], source, VRRP_GROUP_V4, id, message);
+}
+
+fn write_datagram(
+    datagram: &mut [u8],
+    source: Ipv4Addr,
+    destination: [u8; 4],
+    id: u16,
+    message: &[u8],
+) {
+    let (ip, payload) = datagram.split_at_mut(IPV4);
     // At most VRRP_MAX_LEN.
     let total = u16::try_from(IPV4 + message.len()).unwrap_or(u16::MAX);
     ip[field::VERSION_IHL] = VERSION_IHL;
@@ -102,7 +120,7 @@ fn write(frame: &mut [u8], source_mac: [u8; 6], source: Ipv4Addr, id: u16, messa
     ip[field::PROTOCOL] = IP_VRRP;
     ip[field::CHECKSUM].copy_from_slice(&[0, 0]);
     ip[field::SOURCE].copy_from_slice(&source.octets());
-    ip[field::DESTINATION].copy_from_slice(&VRRP_GROUP_V4);
+    ip[field::DESTINATION].copy_from_slice(&destination);
     let checksum = Sum::default().and(ip).checksum();
     ip[field::CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
     payload.copy_from_slice(message);
@@ -216,6 +234,17 @@ mod tests {
     #[test]
     fn the_same_message_makes_keepaliveds_frame() {
         assert_eq!(advert_frame(MAC, SOURCE, 1, &FRAME[34..]), FRAME);
+    }
+
+    #[test]
+    fn a_datagram_to_a_peer_differs_by_its_destination_alone() {
+        let peer = Ipv4Addr::new(10, 0, 0, 6);
+        let datagram = advert_datagram(SOURCE, peer, 1, &FRAME[34..]);
+        let mut frame = FRAME;
+        frame[ETHERNET + 16..ETHERNET + 20].copy_from_slice(&peer.octets());
+        frame[ETHERNET + 10..ETHERNET + 12].copy_from_slice(&datagram[10..12]);
+        assert_eq!(datagram, frame[ETHERNET..]);
+        assert!(Sum::default().and(&datagram[..IPV4]).is_valid());
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) fn router(section: &Section) -> Option<Router> {
     let preempt_delay = or(section.duration("preempt_delay"), Duration::ZERO);
     let start_delay = or(section.duration("start_delay"), Duration::ZERO);
     let sync_group = section.parsed("sync_group", "a name", label);
+    let virtual_mac = or(section.boolean("virtual_mac"), false);
+    let unicast_peers = unicast_peers(section);
     let accept = or(section.boolean("accept"), true);
     let grace = or(section.duration("grace"), Duration::from_secs(60));
     let track = section
@@ -57,6 +59,8 @@ pub(super) fn router(section: &Section) -> Option<Router> {
         preempt,
         preempt_delay,
         start_delay,
+        virtual_mac,
+        unicast_peers,
         sync_group,
         accept,
         grace,
@@ -65,8 +69,6 @@ pub(super) fn router(section: &Section) -> Option<Router> {
 }
 
 fn not_yet(section: &Section) {
-    section.not_yet("virtual_mac", &["false"]);
-    section.not_yet("unicast_peers", &["[]"]);
     section.not_yet("split_brain", &["\"warn\""]);
     section.not_yet("witness", &["[]"]);
     section.not_yet("deaf_after", &[]);
@@ -167,6 +169,29 @@ fn kind(table: &Section) -> Option<bool> {
             .choice("type", &[("none", false), ("pass", true)])?
             .value,
     )
+}
+
+/// All that are right.
+fn unicast_peers(section: &Section) -> Vec<Located<Ipv4Addr>> {
+    let mut peers = Vec::new();
+    for Located { value, place } in section.strings("unicast_peers").unwrap_or_default() {
+        match value.parse::<Ipv4Addr>() {
+            Ok(peer) if on_a_link(peer) => peers.push(Located { value: peer, place }),
+            Ok(_) => section.note(
+                &place,
+                format!("unicast_peers: {value:?}: no host can have this address on a link"),
+            ),
+            Err(_) => {
+                let why = if value.parse::<Ipv6Addr>().is_ok() {
+                    "IPv6 is not in this version"
+                } else {
+                    "expected the IPv4 address of a peer, such as \"10.0.0.6\""
+                };
+                section.note(&place, format!("unicast_peers: {value:?}: {why}"));
+            }
+        }
+    }
+    peers
 }
 
 /// All that are right.

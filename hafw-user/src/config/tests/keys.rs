@@ -6,8 +6,6 @@ use super::{super::parse, FULL, LEAST, problems};
 fn what_this_version_does_not_carry_out_is_refused() {
     let router = |line: &str| problems("vrid = 52", &format!("vrid = 52\n{line}"));
     for (key, value, harmless) in [
-        ("virtual_mac", "true", Some("false")),
-        ("unicast_peers", "[\"10.0.0.6\"]", Some("[]")),
         ("split_brain", "\"yield\"", Some("\"warn\"")),
         ("witness", "[\"10.0.0.254\"]", Some("[]")),
         ("deaf_after", "\"5s\"", None),

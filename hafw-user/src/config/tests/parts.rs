@@ -29,6 +29,25 @@ fn contradictions_name_both_places() {
              already, at f:19:9",
         ),
         (
+            "vrid = 52",
+            "vrid = 52\nunicast_peers = [\"10.0.0.6\", \"10.0.0.6\"]",
+            "f:31:30: virtual_router \"oldgirl\": unicast_peers: 10.0.0.6 is one already, at f:31:18",
+        ),
+        (
+            "vrid = 52",
+            "vrid = 52\nunicast_peers = [\"10.0.0.4\"]",
+            "f:31:18: virtual_router \"oldgirl\": unicast_peers: 10.0.0.4 is a VIP: expected the \
+             peer's own address",
+        ),
+        (
+            "vrid = 52",
+            "vrid = 52\nunicast_peers = [\"fe80::6\", \"lb02\"]",
+            "f:31:18: virtual_router \"oldgirl\": unicast_peers: \"fe80::6\": IPv6 is not in this \
+             version\n\
+             f:31:29: virtual_router \"oldgirl\": unicast_peers: \"lb02\": expected the IPv4 address \
+             of a peer, such as \"10.0.0.6\"",
+        ),
+        (
             "{ check = \"script\" }",
             "{ check = \"web\" }",
             "f:25:53: virtual_router \"oldboy\": track: check \"web\" is tracked already, at f:25:20",

@@ -5,6 +5,7 @@
 
 mod groups;
 mod services;
+mod unicast;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +37,7 @@ pub(super) fn validate(draft: &Draft, document: &Document) {
     judge.routers();
     judge.vips();
     judge.sync_groups();
+    judge.unicast_peers();
     judge.tracks();
     judge.checks();
     judge.services();
