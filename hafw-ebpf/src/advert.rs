@@ -27,7 +27,7 @@ use crate::{
     wire::{Quad, VRRP_ADVERT, Vrrp, is_fragment},
 };
 
-/// A datagram of protocol 112 to VRRP's group that has all that its IP header says.
+/// A datagram of protocol 112 that has all that its IP header says.
 struct Datagram {
     /// Source address, [`v4_mapped`].
     source: [u8; 16],
@@ -38,6 +38,11 @@ struct Datagram {
     /// The sum of both addresses and the protocol: of the pseudo-header without its length.
     pseudo_header: Sum,
     ipv6: bool,
+    /// It went to the group.
+    to_group: bool,
+    /// Over IPv4: both addresses.
+    v4_source: [u8; 4],
+    v4_destination: [u8; 4],
 }
 
 /// Judges an IPv4 frame of protocol 112, and acts on it if it is a valid advert for a router here.
@@ -85,6 +90,9 @@ fn over_ipv4<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result
         payload: usize::from(ip.tot_len()).saturating_sub(header),
         pseudo_header,
         ipv6: false,
+        to_group,
+        v4_source: ip.src_addr,
+        v4_destination: ip.dst_addr,
     };
     judge(packet, tables, &datagram)
 }
@@ -108,6 +116,9 @@ fn over_ipv6<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result
         // The length comes with the message's.
         pseudo_header: ip.pseudo_header(0),
         ipv6: true,
+        to_group: true,
+        v4_source: [0; 4],
+        v4_destination: [0; 4],
     };
     judge(packet, tables, &datagram)
 }
@@ -141,7 +152,7 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(
     if source == config.source {
         return Err(Counter::AdvertOwn);
     }
-    check_way(ip, to_group, config)?;
+    check_way(datagram, config)?;
     if vrrp.version_type & 0xf != VRRP_ADVERT {
         return Err(Counter::AdvertBadType);
     }
@@ -190,7 +201,8 @@ fn judge<P: PacketMut + ?Sized, T: Tables>(
 
 /// Whether it came as the router's adverts do: to the group, or from a named peer to us.
 #[inline(always)]
-fn check_way(ip: &Ipv4Hdr, to_group: bool, config: &RouterConfig) -> Result<(), Counter> {
+fn check_way(datagram: &Datagram, config: &RouterConfig) -> Result<(), Counter> {
+    let to_group = datagram.to_group;
     if !config.is_unicast() {
         return if to_group {
             Ok(())
@@ -201,10 +213,10 @@ fn check_way(ip: &Ipv4Hdr, to_group: bool, config: &RouterConfig) -> Result<(), 
     if to_group {
         return Err(Counter::AdvertForeignSource);
     }
-    if v4_mapped(ip.dst_addr) != config.source {
+    if v4_mapped(datagram.v4_destination) != config.source {
         return Err(Counter::AdvertUnicast);
     }
-    let source = u32::from_ne_bytes(ip.src_addr);
+    let source = u32::from_ne_bytes(datagram.v4_source);
     // A difference of 0, less 1, has its highest bit set. No branch for each peer: the verifier would
     // follow all their combinations.
     let mut found = 0u64;

@@ -1,7 +1,7 @@
 //! What the configuration means. Every value that a cross-check may object to knows its place.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };

@@ -247,7 +247,7 @@ impl Judge<'_> {
             return;
         }
         for peer in &router.unicast_peers {
-            if let Some(owner) = self.facts.owner(peer.value) {
+            if let Some(owner) = self.facts.owner(peer.value.into()) {
                 let message = format!(
                     "unicast_peers: {}: {owner} of this node has this address: name the peers' alone",
                     peer.value

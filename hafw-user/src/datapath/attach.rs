@@ -19,7 +19,7 @@ use aya::{
 use thiserror::Error;
 
 use super::{
-    object::PROGRAM_EGRESS,
+    object::{PROGRAM_EGRESS, PROGRAM_INGRESS},
     pins::{PinDir, PinError},
 };
 
@@ -126,9 +126,45 @@ pub(super) fn xdp_pin(ifindex: u32) -> String {
     format!("link_xdp_{ifindex}")
 }
 
-/// The pin of an interface's egress link.
-pub(super) fn egress_pin(ifindex: u32) -> String {
-    format!("link_egress_{ifindex}")
+/// A place on the way of a frame through the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hook {
+    /// Where it leaves.
+    Egress,
+    /// Where it comes up from the driver.
+    Ingress,
+}
+
+impl Hook {
+    /// The name of the program for it.
+    pub(super) const fn program(self) -> &'static str {
+        match self {
+            Self::Egress => PROGRAM_EGRESS,
+            Self::Ingress => PROGRAM_INGRESS,
+        }
+    }
+
+    /// The pin of an interface's link.
+    pub(super) fn pin(self, ifindex: u32) -> String {
+        match self {
+            Self::Egress => format!("link_egress_{ifindex}"),
+            Self::Ingress => format!("link_ingress_{ifindex}"),
+        }
+    }
+
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Egress => "the egress program",
+            Self::Ingress => "the ingress program",
+        }
+    }
+
+    const fn direction(self) -> TcAttachType {
+        match self {
+            Self::Egress => TcAttachType::Egress,
+            Self::Ingress => TcAttachType::Ingress,
+        }
+    }
 }
 
 /// Puts the XDP program on an interface: into the pinned link where there is one (the kernel
@@ -177,45 +213,52 @@ pub(super) fn attach_xdp(
     Ok(false)
 }
 
-/// Puts the egress program on an interface, as [`attach_xdp`] does.
-pub(super) fn attach_egress(
+/// Puts a program on an interface's hook, as [`attach_xdp`] does.
+pub(super) fn attach_tc(
+    hook: Hook,
     program: &mut SchedClassifier,
     interface: &str,
     ifindex: u32,
     pins: &PinDir,
 ) -> Result<(), AttachError> {
     if !has_tcx() {
-        return attach_filter(program, interface);
+        return attach_filter(hook, program, interface);
     }
-    let pin = egress_pin(ifindex);
+    let pin = hook.pin(ifindex);
     if let Some(link) = pinned(pins.entry(&pin), interface)?
         && let Ok(link) = SchedClassifierLink::try_from(link)
         && let Ok(id) = program.attach_to_link(link)
     {
         program
             .take_link(id)
-            .map_err(failed(interface, "the egress program"))?;
+            .map_err(failed(interface, hook.what()))?;
         return Ok(());
     }
     pins.remove(&pin)?;
     let id = program
-        .attach(interface, TcAttachType::Egress)
-        .map_err(failed(interface, "the egress program"))?;
+        .attach(interface, hook.direction())
+        .map_err(failed(interface, hook.what()))?;
     let link = program
         .take_link(id)
-        .map_err(failed(interface, "the egress program"))?;
+        .map_err(failed(interface, hook.what()))?;
     let link = FdLink::try_from(link).map_err(|_| AttachError::NoLink {
         interface: interface.to_owned(),
     })?;
     pin_link(link, pins.entry(&pin), interface)
 }
 
-/// Takes the clsact filter of a kernel before 6.6 away. Nothing to do elsewhere: TCX links go
-/// with their pins.
-pub fn remove_egress_filter(interface: &str) {
+/// Takes the clsact filters of a kernel before 6.6 away. Nothing to do elsewhere: TCX links go with
+/// their pins.
+pub fn remove_filters(interface: &str) {
+    remove_filter(Hook::Egress, interface);
+    remove_filter(Hook::Ingress, interface);
+}
+
+/// One of them.
+pub(super) fn remove_filter(hook: Hook, interface: &str) {
     if !has_tcx() {
         // Fails where there is none, or no interface any more: as wanted.
-        let _ = tc::qdisc_detach_program(interface, TcAttachType::Egress, PROGRAM_EGRESS);
+        let _ = tc::qdisc_detach_program(interface, hook.direction(), hook.program());
     }
 }
 
@@ -223,21 +266,25 @@ fn has_tcx() -> bool {
     KernelVersion::current().is_ok_and(|kernel| kernel >= TCX)
 }
 
-fn attach_filter(program: &mut SchedClassifier, interface: &str) -> Result<(), AttachError> {
+fn attach_filter(
+    hook: Hook,
+    program: &mut SchedClassifier,
+    interface: &str,
+) -> Result<(), AttachError> {
     // Fails where the qdisc is there already.
     let _ = tc::qdisc_add_clsact(interface);
-    remove_egress_filter(interface);
+    remove_filter(hook, interface);
     let id = program
         .attach_with_options(
             interface,
-            TcAttachType::Egress,
+            hook.direction(),
             TcAttachOptions::Netlink(FILTER),
         )
-        .map_err(failed(interface, "the egress program"))?;
+        .map_err(failed(interface, hook.what()))?;
     // The filter must outlive this process: its link's Drop would take it away.
     let link = program
         .take_link(id)
-        .map_err(failed(interface, "the egress program"))?;
+        .map_err(failed(interface, hook.what()))?;
     std::mem::forget(link);
     Ok(())
 }

@@ -12,14 +12,14 @@ use thiserror::Error;
 use tracing::{debug, info};
 
 use super::{
-    attach::{AttachError, Attached, XdpMode, attach_egress, attach_xdp, egress_pin, xdp_pin},
+    attach::{AttachError, Attached, Hook, XdpMode, attach_tc, attach_xdp, remove_filter, xdp_pin},
     counters::Counters,
     events::EventRing,
     flow_table::FlowTable,
     jiffies::{ClockError, Jiffies},
     lease_table::LeaseTable,
     nat_tables::NatTables,
-    object::{GLOBAL_IFACE_SLOT, OBJECT, PROGRAM_CLOCK, PROGRAM_EGRESS, PROGRAM_XDP},
+    object::{GLOBAL_IFACE_SLOT, OBJECT, PROGRAM_CLOCK, PROGRAM_XDP},
     pins::{PinDir, PinError},
     tables::{PeerTable, TableError, Tables},
     unresolved::UnresolvedRing,
@@ -62,6 +62,8 @@ pub struct InterfaceSpec {
     pub ifindex: u32,
     /// Mode asked for.
     pub mode: XdpMode,
+    /// A router on it goes by a virtual MAC.
+    pub virtual_macs: bool,
 }
 
 /// What was in the pin directory.
@@ -220,14 +222,20 @@ impl Datapath {
         pins: &PinDir,
     ) -> Result<Vec<Attached>, OpenError> {
         let mut attached = Vec::new();
-        for (spec, ebpf) in instances {
+        for (spec, ebpf) in &mut *instances {
             let InterfaceSpec {
                 name,
                 ifindex,
                 mode,
+                virtual_macs,
             } = spec;
             // Egress first: nothing is said in a VIP's name before there can be a lease.
-            attach_egress(classifier(ebpf)?, name, *ifindex, pins)?;
+            for hook in hooks(*virtual_macs) {
+                attach_tc(*hook, classifier(ebpf, *hook)?, name, *ifindex, pins)?;
+            }
+            if !*virtual_macs {
+                remove_filter(Hook::Ingress, name);
+            }
             let adopted = attach_xdp(xdp(ebpf, PROGRAM_XDP)?, name, *ifindex, *mode, pins)?;
             debug!(interface = name.as_str(), adopted, "attached");
             attached.push(Attached {
@@ -239,7 +247,13 @@ impl Datapath {
         }
         let ours: Vec<_> = attached
             .iter()
-            .flat_map(|a| [xdp_pin(a.ifindex), egress_pin(a.ifindex)])
+            .zip(instances)
+            .flat_map(|(a, (spec, _))| {
+                let hooks = hooks(spec.virtual_macs).iter();
+                let mut pins: Vec<_> = hooks.map(|hook| hook.pin(a.ifindex)).collect();
+                pins.push(xdp_pin(a.ifindex));
+                pins
+            })
             .collect();
         for name in pins.entries()? {
             if name.starts_with("link_") && !ours.contains(&name) {
@@ -293,12 +307,15 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), OpenError> {
             .load()
             .map_err(|source| OpenError::Program { program, source })?;
     }
-    classifier(ebpf)?
-        .load()
-        .map_err(|source| OpenError::Program {
-            program: PROGRAM_EGRESS,
-            source,
-        })
+    for hook in [Hook::Egress, Hook::Ingress] {
+        classifier(ebpf, hook)?
+            .load()
+            .map_err(|source| OpenError::Program {
+                program: hook.program(),
+                source,
+            })?;
+    }
+    Ok(())
 }
 
 struct Taken {
@@ -377,8 +394,17 @@ fn xdp<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, OpenEr
         .ok_or(OpenError::Missing(name))
 }
 
-fn classifier(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, OpenError> {
-    ebpf.program_mut(PROGRAM_EGRESS)
+fn classifier(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut SchedClassifier, OpenError> {
+    ebpf.program_mut(hook.program())
         .and_then(|program| program.try_into().ok())
-        .ok_or(OpenError::Missing(PROGRAM_EGRESS))
+        .ok_or(OpenError::Missing(hook.program()))
+}
+
+/// Where an interface needs programs besides XDP.
+const fn hooks(virtual_macs: bool) -> &'static [Hook] {
+    if virtual_macs {
+        &[Hook::Egress, Hook::Ingress]
+    } else {
+        &[Hook::Egress]
+    }
 }

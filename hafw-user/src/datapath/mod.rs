@@ -17,7 +17,7 @@ mod pins;
 mod tables;
 mod unresolved;
 
-pub use attach::{AttachError, Attached, XdpMode, remove_egress_filter};
+pub use attach::{AttachError, Attached, XdpMode, remove_filters};
 pub use counters::Counters;
 pub use events::{EventRing, Record};
 pub use flow_table::{FlowLister, FlowState, FlowTable};

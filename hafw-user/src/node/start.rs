@@ -286,6 +286,10 @@ fn interfaces(config: &Config, facts: &SystemFacts) -> anyhow::Result<Vec<Interf
             name: name.value.clone(),
             ifindex: found.index,
             mode: interface.xdp_mode,
+            virtual_macs: config
+                .routers
+                .iter()
+                .any(|router| router.virtual_mac && router.interface.value == name.value),
         });
     }
     Ok(specs)

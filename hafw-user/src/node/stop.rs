@@ -10,7 +10,7 @@ use super::{
     run::{Node, Proxy},
     start::Parts,
 };
-use crate::{datapath::remove_egress_filter, sys::clock, vrrp::Snapshot};
+use crate::{datapath::remove_filters, sys::clock, vrrp::Snapshot};
 
 /// Neighbours have learnt of the new owner when nothing has arrived for so long.
 const QUIET: Duration = Duration::from_secs(1);
@@ -121,9 +121,7 @@ pub(super) async fn withdraw(parts: Parts, interfaces: &[String]) -> anyhow::Res
         pins,
     } = parts;
     let cleared = pins.clear();
-    interfaces
-        .iter()
-        .for_each(|name| remove_egress_filter(name));
+    interfaces.iter().for_each(|name| remove_filters(name));
     let routes = routes.clear().await;
     let restored = sysctls.restore();
     let removed = pins.remove_dir();

@@ -1,7 +1,7 @@
 //! The engine's world: the ring, the wires and the lease words.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd as _, BorrowedFd},
     sync::Arc,
     time::{Duration, SystemTime},

@@ -2,12 +2,13 @@
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
-    helpers::{bpf_jiffies64, bpf_ktime_get_ns, bpf_redirect},
+    helpers::{bpf_jiffies64, bpf_ktime_get_ns, bpf_redirect, bpf_skb_change_type},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
 use hafw_common::{
     counters::Verdict,
+    mac_to_word,
     proto::{ETH_ARP, ETH_IPV6, IP_ICMPV6},
 };
 use hafw_ebpf::{
@@ -104,6 +105,26 @@ fn concerns(ctx: &TcContext) -> bool {
         _ => false,
     }
 }
+
+/// A frame that XDP readdressed from a virtual MAC to the interface: veth judged whom it is for
+/// before XDP ran (`__dev_forward_skb`, net/core/dev.c), and the stack would not take it.
+#[classifier]
+pub(crate) fn hafw_ingress(ctx: TcContext) -> i32 {
+    // SAFETY: the context is valid while the program runs.
+    let other_host = unsafe { (*ctx.skb.skb).pkt_type } == PACKET_OTHERHOST;
+    if other_host
+        && let Some(ethernet) = Segment::new(&ctx).header::<EthHdr>(0)
+        && mac_to_word(ethernet.dst_addr) == Maps::new(ctx.skb.skb.cast()).iface().mac
+    {
+        // SAFETY: as above. It changes nothing but the type.
+        unsafe { bpf_skb_change_type(ctx.skb.skb, PACKET_HOST) };
+    }
+    TC_ACT_UNSPEC
+}
+
+/// Packet types (include/uapi/linux/if_packet.h).
+const PACKET_HOST: u32 = 0;
+const PACKET_OTHERHOST: u32 = 3;
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

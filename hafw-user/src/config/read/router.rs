@@ -1,6 +1,9 @@
 //! `[[virtual_router]]`.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use hafw_config::{Located, Section};
 use hafw_vrrp::{Auth, ChecksumForm, Interval, Priority, Version, Vrid};
@@ -176,7 +179,7 @@ fn unicast_peers(section: &Section) -> Vec<Located<Ipv4Addr>> {
     let mut peers = Vec::new();
     for Located { value, place } in section.strings("unicast_peers").unwrap_or_default() {
         match value.parse::<Ipv4Addr>() {
-            Ok(peer) if on_a_link(peer) => peers.push(Located { value: peer, place }),
+            Ok(peer) if on_a_link(peer.into()) => peers.push(Located { value: peer, place }),
             Ok(_) => section.note(
                 &place,
                 format!("unicast_peers: {value:?}: no host can have this address on a link"),

@@ -9,6 +9,18 @@ use super::Judge;
 impl Judge<'_> {
     pub(super) fn unicast_peers(&self) {
         for router in &self.draft.routers {
+            let ipv6 = router
+                .vips
+                .first()
+                .is_some_and(|vip| vip.value.address.is_ipv6());
+            if ipv6 && router.virtual_mac {
+                let message = "virtual_mac = true over IPv6: not in this version".to_owned();
+                self.of_router(router, &router.name.place, message);
+            }
+            if let Some(peer) = router.unicast_peers.first().filter(|_| ipv6) {
+                let message = "unicast_peers of an IPv6 router: not in this version".to_owned();
+                self.of_router(router, &peer.place, message);
+            }
             if router.virtual_mac && !router.unicast_peers.is_empty() {
                 let message =
                     "virtual_mac = true with unicast_peers: not in this version: adverts \
