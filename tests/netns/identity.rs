@@ -210,7 +210,7 @@ fn a_virtual_mac_moves_from_port_to_port_and_neighbours_keep_it() {
     for event in &seen.events {
         match event.seen {
             Seen::Reply { vip, mac } | Seen::Announcement { vip, mac } => {
-                assert_eq!((vip, mac), (VIP_WWW, MAC));
+                assert_eq!((vip, mac), (VIP_WWW.into(), MAC));
             }
             Seen::Advert { .. } => {}
         }
