@@ -97,6 +97,7 @@ fn server(bytes: &[u8], to_head: bool, unchunked: bool) {
         say_keep_alive: true,
         unchunked: unchunked && head.body == Body::chunked(),
         date: b"Thu, 01 Jan 1970 00:00:00 GMT",
+        coding: None,
         removed: &[],
         lines: b"",
     };

@@ -32,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+pub mod compress;
 pub mod config;
 pub mod control;
 pub mod counters;

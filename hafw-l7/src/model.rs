@@ -9,8 +9,8 @@ mod upstream;
 use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
 pub use options::{
-    AccessLog, ErrorPage, LogFormat, LogTo, NextUpstream, Options, RateLimit, RetryCondition,
-    SetHeader, Timeouts,
+    AccessLog, Compress, ErrorPage, LogFormat, LogTo, NextUpstream, Options, RateLimit,
+    RetryCondition, SetHeader, Timeouts,
 };
 pub use route::{
     Action, Condition, Field, Network, PathChange, PathCondition, Respond, Rewrite, RewriteEnd,

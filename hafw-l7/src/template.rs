@@ -45,6 +45,8 @@ pub enum Variable {
     RequestMethod,
     /// `$request_id`: 32 hexadecimal digits, different for each request.
     RequestId,
+    /// `$traceparent`: the request's W3C trace context, or a new one if it has none that is valid.
+    Traceparent,
     /// `$server_name`: the server's first name.
     ServerName,
     /// `$server_addr`: the address that the request came to, which may be a VIP.
@@ -64,7 +66,7 @@ pub enum Variable {
 }
 
 impl Variable {
-    const NAMES: [(&'static str, Self); 23] = [
+    const NAMES: [(&'static str, Self); 24] = [
         ("host", Self::Host),
         ("http_host", Self::HttpHost),
         ("remote_addr", Self::RemoteAddr),
@@ -78,6 +80,7 @@ impl Variable {
         ("is_args", Self::IsArgs),
         ("request_method", Self::RequestMethod),
         ("request_id", Self::RequestId),
+        ("traceparent", Self::Traceparent),
         ("server_name", Self::ServerName),
         ("server_addr", Self::ServerAddr),
         ("server_port", Self::ServerPort),

@@ -124,6 +124,7 @@ impl<R: Fields> Values for RequestValues<'_, R> {
             }
             Variable::RequestMethod => out.extend_from_slice(request.method()),
             Variable::RequestId => append_text(out, format_args!("{:032x}", self.id)),
+            Variable::Traceparent => append_traceparent(*request, self.id, out),
             Variable::ServerName => out.extend_from_slice(self.server_name),
             Variable::ServerAddr => append_text(out, ends.local.ip()),
             Variable::ServerPort => append_text(out, ends.local.port()),
@@ -143,6 +144,42 @@ impl<R: Fields> Values for RequestValues<'_, R> {
             Variable::Uri | Variable::Args | Variable::IsArgs | Variable::Capture(_) => {}
         }
     }
+}
+
+/// Appends the request's trace context if it is a valid one of version 00, else a new one that is
+/// sampled (W3C Trace Context, §3.2).
+fn append_traceparent(request: &impl Fields, id: u128, out: &mut Vec<u8>) {
+    let passed = request.any(b"traceparent", |value| {
+        let is_valid = is_traceparent(value);
+        if is_valid {
+            out.extend_from_slice(value);
+        }
+        is_valid
+    });
+    if !passed {
+        let parent = (id >> 64) ^ id;
+        let parent = (parent & u128::from(u64::MAX)).max(1);
+        append_text(out, format_args!("00-{id:032x}-{parent:016x}-01"));
+    }
+}
+
+fn is_traceparent(value: &[u8]) -> bool {
+    let is_hex = |part: &[u8]| part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_nothing = |part: &[u8]| part.iter().all(|byte| *byte == b'0');
+    let parts: [&[u8]; 4] = {
+        let mut parts = value.split(|byte| *byte == b'-');
+        let four = [(); 4].map(|()| parts.next().unwrap_or_default());
+        if parts.next().is_some() {
+            return false;
+        }
+        four
+    };
+    let [version, trace, parent, flags] = parts;
+    version == b"00"
+        && (trace.len(), parent.len(), flags.len()) == (32, 16, 2)
+        && [trace, parent, flags].into_iter().all(is_hex)
+        && !is_nothing(trace)
+        && !is_nothing(parent)
 }
 
 /// Appends the values of a header, whose name has `_` where the field's has `-`.

@@ -5,16 +5,31 @@ use std::{collections::BTreeSet, path::PathBuf};
 use hafw_config::Section;
 
 use super::{value_or, values};
-use crate::model::{
-    AccessLog, ErrorPage, LogFormat, LogTo, NextUpstream, Options, RateLimit, RetryCondition,
-    SetHeader, Timeouts,
+use crate::{
+    compress::Coding,
+    model::{
+        AccessLog, Compress, ErrorPage, LogFormat, LogTo, NextUpstream, Options, RateLimit,
+        RetryCondition, SetHeader, Timeouts,
+    },
 };
 
+/// What is text, and long.
+const COMPRESSED_TYPES: [&str; 8] = [
+    "text/html",
+    "text/css",
+    "text/plain",
+    "text/javascript",
+    "application/javascript",
+    "application/json",
+    "application/xml",
+    "image/svg+xml",
+];
 /// The most memory that a request's body may take.
 const MAX_REPLAY_BUFFER: u64 = 16 << 20;
 
 /// The keys that a route may set too.
-const ROUTE_KEYS: [&str; 18] = [
+const ROUTE_KEYS: [&str; 19] = [
+    "compress",
     "access_log",
     "set_headers",
     "add_headers",
@@ -60,6 +75,7 @@ pub(super) fn read(section: &Section, base: &Options) -> (Options, bool) {
         replay_buffer: read_replay_buffer(section, base.replay_buffer),
         rate_limits: read_rate_limits(section, &base.rate_limits),
         access_log: read_access_log(section, base.access_log.as_ref()),
+        compress: read_compress(section, base.compress.as_ref()),
         error_pages: read_error_pages(section, &base.error_pages),
     };
     (options, ROUTE_KEYS.iter().any(|key| section.has(key)))
@@ -183,6 +199,37 @@ fn read_access_log(section: &Section, base: Option<&AccessLog>) -> Option<Access
         }
     };
     Some(AccessLog { to, format })
+}
+
+fn read_compress(section: &Section, base: Option<&Compress>) -> Option<Compress> {
+    if !section.has("compress") {
+        return base.cloned();
+    }
+    let table = section.table("compress")?;
+    let names: Vec<_> = Coding::NAMES.iter().map(|(name, _)| *name).collect();
+    let codings = table.list("codings", &format!("one of {}", names.join(", ")), |text| {
+        let mut known = Coding::NAMES.iter();
+        known
+            .find(|(name, _)| *name == text)
+            .map(|(_, coding)| *coding)
+    });
+    let types = table.list("types", "a media type such as \"text/html\"", |text| {
+        let is_type = text.contains('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b';');
+        is_type.then(|| text.to_ascii_lowercase())
+    });
+    let min_length = table.size("min_length");
+    table.finish();
+    Some(Compress {
+        codings: match codings {
+            Some(codings) => values(Some(codings)),
+            None => Coding::NAMES.map(|(_, coding)| coding).to_vec(),
+        },
+        types: match types {
+            Some(types) => values(Some(types)),
+            None => COMPRESSED_TYPES.map(str::to_owned).to_vec(),
+        },
+        min_length: value_or(min_length, 1024),
+    })
 }
 
 /// nginx's `10r/s` too.

@@ -5,6 +5,7 @@ use httparse::Header;
 
 use super::{offset, request::RequestHead, response::ResponseHead};
 use crate::{
+    compress::Coding,
     plan::{HeaderPlan, OptionsPlan, append_line},
     template::{Scope, Values, Variable},
 };
@@ -20,6 +21,8 @@ pub struct AnswerOptions<'a> {
     pub unchunked: bool,
     /// The value of Date for answers that have none.
     pub date: &'a [u8],
+    /// The body is coded so on its way, and sent in chunks.
+    pub coding: Option<Coding>,
     /// Headers whose lines do not go on.
     pub removed: &'a [HeaderPlan],
     /// Lines to add.
@@ -78,9 +81,15 @@ pub fn request(
 
 /// Appends the head of a final answer for the client.
 pub fn answer(head: &ResponseHead<'_, '_>, options: AnswerOptions<'_>, out: &mut Vec<u8>) {
-    copy_answer(head, out, options.unchunked, options.removed);
+    copy_answer(head, out, &options);
     if !head.has_date {
         append_line(out, b"Date", |out| out.extend_from_slice(options.date));
+    }
+    if let Some(coding) = options.coding {
+        append_line(out, b"Content-Encoding", |out| {
+            out.extend_from_slice(coding.name().as_bytes());
+        });
+        out.extend_from_slice(b"Vary: Accept-Encoding\r\nTransfer-Encoding: chunked\r\n");
     }
     out.extend_from_slice(options.lines);
     if options.close {
@@ -93,16 +102,20 @@ pub fn answer(head: &ResponseHead<'_, '_>, options: AnswerOptions<'_>, out: &mut
 
 /// Appends the head of an interim answer (1xx) for the client.
 pub fn interim(head: &ResponseHead<'_, '_>, out: &mut Vec<u8>) {
-    copy_answer(head, out, false, &[]);
+    let options = AnswerOptions {
+        close: false,
+        say_keep_alive: false,
+        unchunked: false,
+        date: b"",
+        coding: None,
+        removed: &[],
+        lines: b"",
+    };
+    copy_answer(head, out, &options);
     out.extend_from_slice(b"\r\n");
 }
 
-fn copy_answer(
-    head: &ResponseHead<'_, '_>,
-    out: &mut Vec<u8>,
-    unchunked: bool,
-    removed: &[HeaderPlan],
-) {
+fn copy_answer(head: &ResponseHead<'_, '_>, out: &mut Vec<u8>, options: &AnswerOptions<'_>) {
     let lines_start = head.headers_start();
     let status_line = head.bytes.get(..lines_start).unwrap_or_default();
     if head.http11 {
@@ -112,13 +125,28 @@ fn copy_answer(
         out.extend_from_slice(status_line.get(b"HTTP/1.1".len()..).unwrap_or_default());
     }
     copy_lines(head.bytes, lines_start, head.headers, out, |index, name| {
-        let is_undone = unchunked && name.eq_ignore_ascii_case("transfer-encoding");
+        let is_undone = options.unchunked && name.eq_ignore_ascii_case("transfer-encoding")
+            || options.coding.is_some() && is_of_uncoded(name);
         let is_removed = || {
-            let mut removed = removed.iter();
+            let mut removed = options.removed.iter();
             removed.any(|header| header.name.eq_ignore_ascii_case(name.as_bytes()))
         };
         !head.dropped.contains(index) && !is_undone && !is_removed()
     });
+}
+
+/// Whether a field tells of the bytes of a body that are not sent as they are.
+fn is_of_uncoded(name: &str) -> bool {
+    let names = [
+        "content-length",
+        "transfer-encoding",
+        "accept-ranges",
+        "etag",
+        "content-md5",
+        "digest",
+        "content-digest",
+    ];
+    names.iter().any(|own| name.eq_ignore_ascii_case(own))
 }
 
 /// Copies the header lines that `keep` accepts, neighbours in one go.

@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::compress::Coding;
+
 /// How requests are sent on and answers passed back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
@@ -25,6 +27,8 @@ pub struct Options {
     pub rate_limits: Vec<RateLimit>,
     /// Where requests are logged; `None` = nowhere.
     pub access_log: Option<AccessLog>,
+    /// Which answers are compressed; `None` = none.
+    pub compress: Option<Compress>,
     /// What the client gets instead of the proxy's own answers with these statuses.
     pub error_pages: Vec<ErrorPage>,
 }
@@ -42,6 +46,7 @@ impl Default for Options {
             replay_buffer: 16 * 1024,
             rate_limits: Vec::new(),
             access_log: None,
+            compress: None,
             error_pages: Vec::new(),
         }
     }
@@ -111,6 +116,17 @@ pub enum LogFormat {
     Combined,
     /// One object a line.
     Json,
+}
+
+/// Which answers are compressed for clients that ask for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compress {
+    /// The first that the client knows is used.
+    pub codings: Vec<Coding>,
+    /// Media types without parameters; one that ends in `/*` stands for all of its kind.
+    pub types: Vec<String>,
+    /// Answers that say that they are shorter, in bytes, are sent as they are.
+    pub min_length: u64,
 }
 
 /// A page for the proxy's own answers.

@@ -3,7 +3,7 @@
 use super::{KeyError, is_token};
 use crate::{
     limits::Rate,
-    model::{AccessLog, ErrorPage, Options, SetHeader, Timeouts},
+    model::{AccessLog, Compress, ErrorPage, Options, SetHeader, Timeouts},
     retry::{Millis, Policy, millis},
     template::{Scope, Template, Values},
 };
@@ -19,6 +19,7 @@ pub struct OptionsPlan {
     pub replay_buffer: u64,
     pub rates: Vec<RatePlan>,
     pub access_log: Option<AccessLog>,
+    pub compress: Option<Compress>,
     pages: Vec<ErrorPage>,
 }
 
@@ -139,6 +140,7 @@ impl OptionsPlan {
             replay_buffer: options.replay_buffer,
             rates: rates.collect::<Result<_, _>>()?,
             access_log: options.access_log.clone(),
+            compress: options.compress.clone(),
             pages: options.error_pages.clone(),
         })
     }

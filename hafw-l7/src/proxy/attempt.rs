@@ -22,6 +22,7 @@ use super::{
     wire::{Sign, Wire},
 };
 use crate::{
+    compress::Compressor,
     model::{Address, RetryCondition},
     retry::{Millis, Repeatable},
 };
@@ -333,6 +334,15 @@ impl Session {
     ) -> Result<(Final, Download), Failure> {
         block.consume(head.len);
         let mut download = Download::new(head.body, head.unchunked, exchange.limits());
+        if let Some(coding) = head.coding {
+            match Compressor::new(coding) {
+                Ok(compressor) => download.code(compressor),
+                Err(error) => {
+                    debug!(%error, "cannot compress");
+                    return Err(Failure::Over(Ending::Answer(500)));
+                }
+            }
+        }
         download.begin(block).map_err(|error| {
             debug!(%error, "an answer with bad framing");
             Failure::Invalid

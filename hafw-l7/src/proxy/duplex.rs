@@ -17,6 +17,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
+    compress::Compressor,
     http1::{Body, ChunkError},
     plan::Limits,
     retry::Millis,
@@ -62,6 +63,11 @@ pub(crate) struct Download {
     body: Body,
     /// The chunked framing is taken off.
     unchunked: bool,
+    /// What codes the body on its way, until the body has ended.
+    compressor: Option<Compressor>,
+    /// Coded bytes that do not fit into the block; from this place on.
+    coded: (Vec<u8>, usize),
+    is_coded: bool,
     /// The server has sent more than the body.
     has_excess: bool,
     limits: Limits,
@@ -232,6 +238,9 @@ impl Download {
             block: None,
             body,
             unchunked,
+            compressor: None,
+            coded: (Vec::new(), 0),
+            is_coded: false,
             has_excess: false,
             limits,
             deadline: Millis::MAX,
@@ -239,10 +248,18 @@ impl Download {
         }
     }
 
+    /// Has the body coded, which goes out in chunks.
+    pub(crate) fn code(&mut self, compressor: Compressor) {
+        self.unchunked = true;
+        self.is_coded = true;
+        self.compressor = Some(compressor);
+    }
+
     /// Takes the first bytes of the body.
     pub(crate) fn begin(&mut self, mut block: Block) -> Result<(), ChunkError> {
         self.take_in(&mut block)?;
         self.block = Some(block);
+        self.refill();
         Ok(())
     }
 
@@ -261,7 +278,7 @@ impl Download {
 
     /// Whether the client can tell a body that breaks off from a whole one.
     pub(crate) fn has_visible_end(&self) -> bool {
-        self.body != Body::UntilClose && !self.unchunked
+        self.is_coded || self.body != Body::UntilClose && !self.unchunked
     }
 
     /// When to be polled again at the latest.
@@ -304,12 +321,24 @@ impl Download {
                 }
                 continue;
             }
+            if self.coded.1 < self.coded.0.len() {
+                self.block = Some(buffers.block());
+                self.refill();
+                continue;
+            }
             let Some(server) = server.as_deref_mut().filter(|_| !self.body.is_done()) else {
                 return Poll::Ready(Ok(()));
             };
             let mut block = buffers.block();
             match poll_fill(context, server, &mut block) {
-                Poll::Ready(Ok(0)) if self.body == Body::UntilClose => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(0)) if self.body == Body::UntilClose => {
+                    if self.compressor.is_none() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    self.end_code().map_err(|_| DownloadError::Truncated)?;
+                    // Nothing more is read: what is left is coded.
+                    self.body = Body::Length(0);
+                }
                 Poll::Ready(Ok(0) | Err(_)) => {
                     return Poll::Ready(Err(DownloadError::Truncated));
                 }
@@ -338,6 +367,33 @@ impl Download {
         };
         self.has_excess |= passed < before;
         block.truncate(kept);
+        if let Some(compressor) = &mut self.compressor {
+            let coded = compressor.write(block.bytes(), &mut self.coded.0);
+            block.truncate(0);
+            coded.map_err(|_| ChunkError::Size)?;
+            if self.body.is_done() {
+                self.end_code().map_err(|_| ChunkError::Size)?;
+            }
+        }
         Ok(())
+    }
+
+    fn end_code(&mut self) -> io::Result<()> {
+        match self.compressor.take() {
+            Some(compressor) => compressor.finish(&mut self.coded.0),
+            None => Ok(()),
+        }
+    }
+
+    /// Moves coded bytes into the block, as far as there is room.
+    fn refill(&mut self) {
+        let (coded, done) = &mut self.coded;
+        if let Some(block) = &mut self.block {
+            *done += block.append(coded.get(*done..).unwrap_or_default());
+        }
+        if *done == coded.len() {
+            coded.clear();
+            *done = 0;
+        }
     }
 }

@@ -14,6 +14,7 @@ use super::{
     session::{End, Session, Silence},
 };
 use crate::{
+    compress::Coding,
     http1::{
         self, Body, MAX_HEAD, forward,
         request::{self, RequestBody, RequestHead},
@@ -46,6 +47,8 @@ pub(crate) struct Exchange {
     pub(super) asker: Asker,
     /// How long it waits before a server is asked, so that it keeps to a rate.
     pub(super) delay: Millis,
+    /// How the answer's body may be coded.
+    pub(super) coding: Option<Coding>,
     /// What is answered without asking a server.
     pub(super) own: Option<Own>,
     /// What the upstream server is sent: the head, and a small body in full.
@@ -314,6 +317,7 @@ impl Session {
                 stick_to: None,
             },
             delay: 0,
+            coding: None,
             own: None,
             message: self.shared.buffers.text(),
             missing,
@@ -325,6 +329,12 @@ impl Session {
             expects_continue: head.expects_continue,
             generation: Rc::clone(&generation),
         };
+        if let Some(compress) = &options.compress {
+            head.any(b"accept-encoding", |accept| {
+                exchange.coding = Coding::choose(accept, &compress.codings);
+                exchange.coding.is_some()
+            });
+        }
         let resolved = match resolved {
             Ok(resolved) => resolved,
             Err(Unrouted::NotFound) => {

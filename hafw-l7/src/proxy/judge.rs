@@ -7,6 +7,7 @@ use super::{
     attempt::Pending, buffers::Text, generation::Turn, intake::Exchange, own, session::Session,
 };
 use crate::{
+    compress::Coding,
     counters::class,
     http1::{
         self, Body, MAX_HEAD,
@@ -37,6 +38,8 @@ pub(super) struct Final {
     /// Why another server is to be asked instead.
     pub(super) retry: Option<RetryCondition>,
     pub(super) unchunked: bool,
+    /// The body is coded so on its way.
+    pub(super) coding: Option<Coding>,
     pub(super) server_stays: bool,
     pub(super) close: bool,
 }
@@ -78,6 +81,7 @@ impl Session {
                     say_keep_alive: !end.close && !exchange.http11,
                     unchunked: end.unchunked,
                     date,
+                    coding: end.coding,
                     removed: &exchange.options().response_headers.set,
                     lines,
                 };
@@ -116,6 +120,7 @@ impl Session {
             body: head.body,
             retry: None,
             unchunked,
+            coding: coding(head, exchange),
             server_stays: head.keep_alive,
             close: !exchange.keep_alive || self.shared.stopping.get() || is_uploading || has_no_end,
         }
@@ -141,4 +146,42 @@ impl Session {
         let again = policy.again(&turn.attempts, condition, request, now);
         (again && turn.has_another(now)).then_some(condition)
     }
+}
+
+/// How an answer's body is to be coded: as the client asks, if the answer may be changed so and it
+/// is worth it.
+fn coding(head: &ResponseHead<'_, '_>, exchange: &Exchange) -> Option<Coding> {
+    let coding = exchange.coding?;
+    let compress = exchange.options().compress.as_ref()?;
+    let may_be_coded = (200..300).contains(&head.status)
+        && ![204, 206].contains(&head.status)
+        && exchange.http11
+        && !exchange.is_head;
+    let is_short = match head.body {
+        Body::Length(len) => len == 0 || len < compress.min_length,
+        Body::Chunked(_) | Body::UntilClose => false,
+    };
+    if !may_be_coded || is_short {
+        return None;
+    }
+    let mut media_type = &b""[..];
+    for header in head.headers {
+        if header.name.eq_ignore_ascii_case("content-type") {
+            media_type = header.value;
+        } else if header.name.eq_ignore_ascii_case("content-encoding")
+            || header.name.eq_ignore_ascii_case("cache-control")
+                && memchr::memmem::find(header.value, b"no-transform").is_some()
+        {
+            return None;
+        }
+    }
+    let end = memchr::memchr(b';', media_type).unwrap_or(media_type.len());
+    let media_type = media_type.get(..end).unwrap_or_default().trim_ascii();
+    let is_meant = |wanted: &String| match wanted.strip_suffix('*') {
+        Some(kind) => media_type
+            .get(..kind.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(kind.as_bytes())),
+        None => media_type.eq_ignore_ascii_case(wanted.as_bytes()),
+    };
+    compress.types.iter().any(is_meant).then_some(coding)
 }

@@ -1,5 +1,7 @@
 //! Bodies in both directions, and the order of answers.
 
+use std::io::Read as _;
+
 use crate::harness::{Proxy, Upstream, answer, wait_until};
 
 const HEAD: &str = "HTTP/1.1\r\nHost: www.oldboy.com\r\n";
@@ -366,4 +368,75 @@ fn a_client_that_goes_away_frees_the_server() {
 
     assert_eq!(freed.recv_timeout(crate::harness::PATIENCE), Ok(true));
     wait_until("the count", || proxy.status().totals.client_aborts == 1);
+}
+
+#[test]
+fn answers_are_compressed_for_clients_that_ask() {
+    let page = "hello, ".repeat(40_000);
+    let body = page.clone();
+    let web = Upstream::start(move |request, connection| {
+        let kind = match request.line() {
+            line if line.contains("/image") => "image/png",
+            _ => "text/html; charset=utf-8",
+        };
+        let body = if request.line().contains("/short") {
+            "hello"
+        } else {
+            &body
+        };
+        let framing = match request.line().contains("/chunked") {
+            true => format!(
+                "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+                body.len()
+            ),
+            false => format!("Content-Length: {}\r\n\r\n{body}", body.len()),
+        };
+        connection.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nETag: \"x\"\r\n{framing}"
+        ));
+    });
+    let proxy = Proxy::over(&[web.address], "compress = {}");
+    let mut client = proxy.client();
+    let mut ask = |path: &str, accept: &str| {
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: www.oldboy.com\r\nAccept-Encoding: {accept}\r\n\r\n"
+        ));
+        client.response()
+    };
+
+    for path in ["/", "/chunked"] {
+        for (accept, coding) in [
+            ("gzip, deflate", "gzip"),
+            ("gzip, br", "br"),
+            ("zstd", "zstd"),
+        ] {
+            let answer = ask(path, accept);
+            assert_eq!(answer.header("content-encoding"), Some(coding));
+            assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
+            assert_eq!(answer.header("content-length"), None);
+            assert_eq!(answer.header("etag"), None);
+            assert!(answer.body.len() < page.len() / 10, "{coding}");
+            if coding == "gzip" {
+                let mut bytes = answer.body.clone();
+                let (_, len) = hafw_l7::http1::Body::chunked()
+                    .advance_unchunked(&mut bytes)
+                    .unwrap();
+                let mut decoded = String::new();
+                flate2::read::GzDecoder::new(&bytes[..len])
+                    .read_to_string(&mut decoded)
+                    .unwrap();
+                assert_eq!(decoded, page);
+            }
+        }
+    }
+    for (path, accept) in [
+        ("/image", "gzip"),
+        ("/short", "gzip"),
+        ("/", "identity, gzip;q=0"),
+    ] {
+        let answer = ask(path, accept);
+        assert_eq!(answer.header("content-encoding"), None, "{path} {accept}");
+        assert_eq!(answer.header("etag"), Some("\"x\""));
+    }
+    assert_eq!(web.connections(), 1, "connections are kept");
 }

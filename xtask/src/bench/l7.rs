@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// How long each load lasts, in seconds
     #[arg(long, default_value_t = 2)]
     seconds: u64,
+    /// With access logs: nginx's combined format, haproxy's httplog
+    #[arg(long)]
+    logs: bool,
 }
 
 /// A kind of load.
@@ -91,7 +94,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     for proxy in PROXIES.iter().filter(|proxy| args.wants(proxy.name)) {
         running.push((
             proxy,
-            start(proxy, host)?,
+            start(proxy, host, args.logs)?,
             SHAPES.map(|_| Series::default()),
         ));
     }
@@ -106,7 +109,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         }
     }
     println!(
-        "Processor time of the proxy, µs a request, median (min-max) of {} runs.",
+        "Processor time of the proxy{}, µs a request, median (min-max) of {} runs.",
+        if args.logs { " with access logs" } else { "" },
         args.repeat
     );
     let headings: Vec<_> = ["proxy"]
@@ -144,9 +148,9 @@ fn upstream(host: &Host) -> Result<Daemon> {
     Ok(daemon)
 }
 
-fn start(proxy: &Proxy, host: &Host) -> Result<Daemon> {
+fn start(proxy: &Proxy, host: &Host, logs: bool) -> Result<Daemon> {
     let file = format!("{}.conf", proxy.name.replace(' ', "-"));
-    let config = host.write(&file, &(proxy.config)(host, proxy.port))?;
+    let config = host.write(&file, &(proxy.config)(host, proxy.port, logs))?;
     let args = ["-c", PROXY_CORE].map(str::to_owned).into_iter();
     let args = args.chain((proxy.command)(&config)?);
     let log = host.files().join(format!("{file}.log"));

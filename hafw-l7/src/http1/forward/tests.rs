@@ -70,6 +70,7 @@ const PLAIN: AnswerOptions<'_> = AnswerOptions {
     say_keep_alive: false,
     unchunked: false,
     date: b"Thu, 01 Jan 1970 00:00:00 GMT",
+    coding: None,
     removed: &[],
     lines: b"",
 };
@@ -244,4 +245,30 @@ fn an_answers_headers_are_removed_and_added() {
         answered(head, options),
         "HTTP/1.1 200 OK\r\nDate: now\r\nX: y\r\nX: z\r\n\r\n"
     );
+}
+
+#[test]
+fn a_trace_context_is_passed_on_or_made() {
+    let set = [("traceparent", "$traceparent")];
+    let with = |value: &str| {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\nTraceparent: {value}\r\n\r\n");
+        let sent = sent(&head, &set);
+        let line = sent
+            .lines()
+            .find_map(|line| line.strip_prefix("traceparent: "));
+        line.unwrap().to_owned()
+    };
+    let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let new = "00-00000000000000000000000000000abc-0000000000000abc-01";
+
+    assert_eq!(with(good), good);
+    for bad in [
+        "",
+        "01",
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+        "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+    ] {
+        assert_eq!(with(bad), new, "{bad}");
+    }
 }

@@ -17,7 +17,8 @@ pub(super) const HAFW: &str = "hafw-l7";
 pub(super) struct Proxy {
     pub(super) name: &'static str,
     pub(super) port: u16,
-    pub(super) config: fn(&Host, u16) -> String,
+    /// For a port, and with or without an access log.
+    pub(super) config: fn(&Host, u16, bool) -> String,
     pub(super) command: fn(&Path) -> Result<Vec<String>>,
 }
 
@@ -58,6 +59,7 @@ pub(super) fn upstream(host: &Host) -> String {
     nginx_main(
         host,
         "upstream",
+        "off",
         &format!(
             "sendfile on;
     tcp_nopush on;
@@ -70,7 +72,7 @@ pub(super) fn upstream(host: &Host) -> String {
     )
 }
 
-fn nginx_main(host: &Host, name: &str, http: &str) -> String {
+fn nginx_main(host: &Host, name: &str, access_log: &str, http: &str) -> String {
     let state = host.state().display();
     format!(
         "user root;
@@ -79,7 +81,7 @@ worker_processes 1;
 pid {state}/{name}.pid;
 events {{ worker_connections 8192; }}
 http {{
-    access_log off;
+    access_log {access_log};
     client_body_temp_path {state}/{name}-body;
     proxy_temp_path {state}/{name}-proxy;
     fastcgi_temp_path {state}/{name}-fastcgi;
@@ -93,7 +95,11 @@ http {{
     )
 }
 
-fn nginx(host: &Host, port: u16) -> String {
+fn nginx(host: &Host, port: u16, logs: bool) -> String {
+    let log = match logs {
+        true => format!("{}/nginx.access.log combined", host.files().display()),
+        false => "off".to_owned(),
+    };
     let pool = |name: &str| {
         format!(
             "upstream {name} {{ server 127.0.0.1:{UPSTREAM_PORT}; keepalive 1024; keepalive_requests 1000000000; }}"
@@ -110,6 +116,7 @@ fn nginx(host: &Host, port: u16) -> String {
     nginx_main(
         host,
         "nginx",
+        &log,
         &format!(
             "{pools}
     map $http_user_agent $by_agent {{
@@ -136,13 +143,14 @@ fn nginx_command(config: &Path) -> Result<Vec<String>> {
         .to_vec())
 }
 
-fn haproxy(_: &Host, port: u16) -> String {
-    haproxy_config(port, "")
+fn haproxy(_: &Host, port: u16, logs: bool) -> String {
+    haproxy_config(port, logs, "")
 }
 
-fn haproxy_with_retries(_: &Host, port: u16) -> String {
+fn haproxy_with_retries(_: &Host, port: u16, logs: bool) -> String {
     haproxy_config(
         port,
+        logs,
         "    retries 3
     retry-on conn-failure empty-response response-timeout 404 502 403
     option redispatch
@@ -150,7 +158,14 @@ fn haproxy_with_retries(_: &Host, port: u16) -> String {
     )
 }
 
-fn haproxy_config(port: u16, retries: &str) -> String {
+fn haproxy_config(port: u16, logs: bool, retries: &str) -> String {
+    let (log, format) = match logs {
+        true => (
+            "    log stdout format raw local0\n",
+            "    log global\n    option httplog\n",
+        ),
+        false => ("", ""),
+    };
     let backend = |name: &str| {
         format!("backend {name}\n    server one 127.0.0.1:{UPSTREAM_PORT} pool-max-conn 1024\n")
     };
@@ -161,9 +176,9 @@ fn haproxy_config(port: u16, retries: &str) -> String {
         "global
     nbthread 1
     maxconn 8192
-defaults
+{log}defaults
     mode http
-    timeout connect 5s
+{format}    timeout connect 5s
     timeout client 60s
     timeout server 60s
     http-reuse always
@@ -186,7 +201,11 @@ fn haproxy_command(config: &Path) -> Result<Vec<String>> {
         .to_vec())
 }
 
-fn hafw(host: &Host, port: u16) -> String {
+fn hafw(host: &Host, port: u16, logs: bool) -> String {
+    let log = match logs {
+        true => "access_log = { stdout = true }\n",
+        false => "",
+    };
     let state = host.state().display();
     let pool = |name: &str| {
         format!(
