@@ -14,7 +14,7 @@ use clap::Args;
 use hafw_config::Problems;
 use hafw_import::{Files, Inputs, Objection, Surroundings};
 
-use crate::config;
+use crate::{check::verdicts, config};
 
 /// The longest input that is read.
 const MAX_BYTES: u64 = 16 << 20;
@@ -34,6 +34,12 @@ pub(crate) struct ImportArgs {
     /// What keepalived's `@ID` lines are compared with, as its own -i; default: the host's name
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
+    /// keepalived.conf of the other node: say who wins, and which weights can move the VIPs
+    #[arg(long, value_name = "FILE", requires = "keepalived")]
+    peer: Option<PathBuf>,
+    /// What `@ID` lines of the other node's file are compared with; default: as for this node's
+    #[arg(long, value_name = "ID", requires = "peer")]
+    peer_config_id: Option<String>,
     /// Where to write; default: stdout
     #[arg(short = 'o', long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -63,7 +69,34 @@ pub(crate) fn import(args: &ImportArgs) -> anyhow::Result<String> {
     for remark in &imported.remarks {
         say(&remark.to_string());
     }
+    if let Some(peer) = &args.peer {
+        for line in beside(&imported.text, peer, args, surroundings)? {
+            say(&line);
+        }
+    }
     Ok(imported.text)
+}
+
+/// What `hafw check --peer` would say of this node's configuration and what the other node's file
+/// comes to.
+fn beside(
+    text: &str,
+    peer: &Path,
+    args: &ImportArgs,
+    mut surroundings: Surroundings,
+) -> anyhow::Result<Vec<String>> {
+    if let Some(id) = &args.peer_config_id {
+        surroundings.config_id.clone_from(id);
+    }
+    let inputs = Inputs {
+        keepalived: Some(peer),
+        ..Inputs::default()
+    };
+    let reader = |text: &str| objections(config::parse("hafw.toml", text));
+    let other = hafw_import::import(inputs, &Disk, &surroundings, &reader)?;
+    let config = config::parse("hafw.toml", text)?;
+    let other = config::parse(&peer.display().to_string(), &other.text)?;
+    Ok(verdicts(&config, &other))
 }
 
 /// Writes a configuration, for its owner alone: it may hold passwords.
@@ -159,16 +192,21 @@ mod tests {
         folder.join(name)
     }
 
-    /// What a file comes to, read as `hafw check` reads it.
-    fn imported(name: &str) -> Config {
-        let args = ImportArgs {
+    fn args(name: &str) -> ImportArgs {
+        ImportArgs {
             keepalived: Some(data("keepalived").join(name)),
             nginx: None,
             addresses: Vec::new(),
             config_id: Some("lb01".to_owned()),
+            peer: None,
+            peer_config_id: None,
             output: None,
-        };
-        let text = import(&args).unwrap();
+        }
+    }
+
+    /// What a file comes to, read as `hafw check` reads it.
+    fn imported(name: &str) -> Config {
+        let text = import(&args(name)).unwrap();
         config::parse(name, &text).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
     }
 
@@ -185,6 +223,19 @@ mod tests {
         assert_eq!(priorities(&lb02), (102, Some(100)));
         let said = verdicts(&lb01, &lb02);
         assert!(said[0].contains("lb01"), "{said:?}");
+        let args = args("lesson-lb01.conf");
+        let text = import(&args).unwrap();
+        let surroundings = Surroundings {
+            host_name: "lb01".to_owned(),
+            config_id: "lb01".to_owned(),
+        };
+        let beside = beside(
+            &text,
+            &data("keepalived/lesson-lb02.conf"),
+            &args,
+            surroundings,
+        );
+        assert_eq!(beside.unwrap(), said);
     }
 
     #[test]
@@ -215,11 +266,8 @@ mod tests {
     fn the_lessons_load_balancers_listen_on_the_vips() {
         for nginx in ["lesson-uri.conf", "lesson-agent.conf", "lesson-vips.conf"] {
             let args = ImportArgs {
-                keepalived: Some(data("keepalived/dual-lb01.conf")),
                 nginx: Some(data("nginx").join(nginx)),
-                addresses: Vec::new(),
-                config_id: None,
-                output: None,
+                ..args("dual-lb01.conf")
             };
 
             let config = config::parse(nginx, &import(&args).unwrap()).unwrap();
