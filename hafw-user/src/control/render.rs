@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    BackendStatus, DrainAnswer, PeerStatus, RouterStatus, ServiceStatus, Status, TraceAnswer,
+    AlertStatus, BackendStatus, DrainAnswer, PeerStatus, RouterStatus, ServiceStatus, Status,
+    TraceAnswer,
 };
 
 /// The status, most important first.
@@ -95,6 +96,20 @@ fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
     if let Some(proxy) = &status.proxy {
         let state = if proxy.up { "up" } else { "DOWN" };
         writeln!(out, "proxy: {state}, pid {}", proxy.pid)?;
+    }
+    for AlertStatus {
+        receiver,
+        delivered,
+        failed,
+        lost,
+        waiting,
+    } in &status.alerts
+    {
+        writeln!(
+            out,
+            "alerts by {receiver}: {delivered} delivered, {failed} failed, {waiting} changes wait, \
+             {lost} lost"
+        )?;
     }
     writeln!(out, "packets since the maps were made:")?;
     for (name, count) in &status.counters {
