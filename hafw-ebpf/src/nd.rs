@@ -92,9 +92,8 @@ fn vip_here<T: Tables>(tables: &T, address: Address) -> Option<Vip> {
 
 /// No MAC has bits above 48.
 const INVALID: u64 = u64::MAX;
-/// Longer messages are refused: one has to fit the memory for an advert, with as much to spare as
-/// the verifier needs, which does not know that all is in units of eight bytes.
-const LONGEST: usize = VRRP_MAX_LEN - size_of::<NdOption>();
+/// Likewise: nothing is wrong, and there is none.
+const ABSENT: u64 = u64::MAX - 1;
 /// More options than this are refused; usual are one or two, and five with RFC 3971's.
 const MOST_OPTIONS: usize = 8;
 const TARGET: usize = L4 + offset_of!(Nd, target);
@@ -119,7 +118,7 @@ fn checked<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Option<u
         || ip.hop_limit != ND_HOP_LIMIT
         || nd.icmp.code != 0
         || length < size_of::<Nd>()
-        || length > LONGEST
+        || length > VRRP_MAX_LEN
         // Options come in units of eight bytes, after a header of three.
         || !length.is_multiple_of(8)
         || ip.source.is_multicast()
@@ -131,8 +130,7 @@ fn checked<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Option<u
         return None;
     }
     let mut record = tables.record()?;
-    let message = &mut record.message;
-    let sum = packet.copy(L4, length, message)?;
+    let sum = packet.copy(L4, length, &mut record.message)?;
     if !sum.and_sum(ip.pseudo_header(length)).is_valid() {
         return None;
     }
@@ -141,52 +139,51 @@ fn checked<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Option<u
     } else {
         ND_TARGET_ADDRESS
     };
-    let stated = link_layer_address(message, length, wanted).ok()?;
+    let stated = link_layer_address(packet, length, wanted);
+    if stated == INVALID {
+        return None;
+    }
     // Detection of a duplicate (RFC 4862 §5.4): nobody asks, to the group, without a MAC.
     if solicits
         && ip.source == Address::UNSPECIFIED
-        && (stated.is_some() || !is_solicited_node(ip.destination))
+        && (stated != ABSENT || !is_solicited_node(ip.destination))
     {
         return None;
     }
-    let mac = match stated {
-        Some(mac) => mac,
-        None => packet.header::<EthHdr>(0)?.src_addr,
+    let mac = if stated == ABSENT {
+        mac_to_word(packet.header::<EthHdr>(0)?.src_addr)
+    } else {
+        stated
     };
-    (mac[0] & GROUP_BIT == 0).then(|| mac_to_word(mac))
+    (mac_from_word(mac)[0] & GROUP_BIT == 0).then_some(mac)
 }
 
-/// An option that has no length, or goes beyond the message.
-struct BadOption;
-
-/// The address in the first option of kind `wanted`, among well-formed ones.
+/// The address in the first option of kind `wanted` ([`mac_to_word`]), [`ABSENT`], or [`INVALID`] if
+/// an option has no length or goes beyond the message.
+///
+/// Options are read from the frame: older verifiers follow where in it an offset leads, but not that
+/// it is below `length`. And not as an `Option`, which LLVM tests twice: the verifier would follow
+/// the path between that cannot be.
 #[inline(always)]
-fn link_layer_address(
-    message: &[u8; VRRP_MAX_LEN],
-    length: usize,
-    wanted: u8,
-) -> Result<Option<[u8; 6]>, BadOption> {
+fn link_layer_address<P: PacketMut + ?Sized>(packet: &P, length: usize, wanted: u8) -> u64 {
     let mut at = size_of::<Nd>();
-    let mut found = None;
+    let mut found = ABSENT;
     for _ in 0..MOST_OPTIONS {
         if at >= length {
             break;
         }
-        let option = message.get(at..).and_then(|rest| rest.first_chunk::<8>());
-        let [kind, units, mac @ ..] = option.ok_or(BadOption)?;
-        if *units == 0 {
-            return Err(BadOption);
+        let Some(option) = packet.header::<NdOption>(L4 + at) else {
+            return INVALID;
+        };
+        if option.units == 0 {
+            return INVALID;
         }
-        if *kind == wanted && found.is_none() {
-            found = Some(*mac);
+        if option.kind == wanted && found == ABSENT {
+            found = mac_to_word(option.mac);
         }
-        at += usize::from(*units) * 8;
+        at += usize::from(option.units) * 8;
     }
-    if at == length {
-        Ok(found)
-    } else {
-        Err(BadOption)
-    }
+    if at == length { found } else { INVALID }
 }
 
 /// Whether an address is a solicited-node group, ff02::1:ff00:0/104.

@@ -60,6 +60,7 @@ impl PacketMut for Frame<'_> {
         if length == 0 || length > VRRP_MAX_LEN || !length.is_multiple_of(4) {
             return None;
         }
+        let length = clamped::<{ VRRP_MAX_LEN as i32 }>(length);
         let to = into.as_mut_ptr().cast::<c_void>();
         // SAFETY: `into` has VRRP_MAX_LEN bytes, at least `length`.
         if unsafe { bpf_xdp_load_bytes(self.0.ctx, offset as u32, to, length as u32) } != 0 {
@@ -100,6 +101,25 @@ pub(crate) fn bounded<const MASK: i32>(number: usize) -> usize {
     // SAFETY: one instruction on one register. LLVM knows the bound and would leave it out.
     unsafe {
         asm!("{0} &= {1}", inout(reg) number, const MASK, options(pure, nomem, nostack));
+    }
+    number
+}
+
+/// A number from 1 to `MAX`, as it is: like [`bounded`], where the bound is no power of two.
+#[inline(always)]
+pub(crate) fn clamped<const MAX: i32>(number: usize) -> usize {
+    let mut number = number;
+    // SAFETY: comparisons of one register and stores of it.
+    unsafe {
+        asm!(
+            "if {0} > 0 goto +1",
+            "{0} = 1",
+            "if {0} <= {1} goto +1",
+            "{0} = {1}",
+            inout(reg) number,
+            const MAX,
+            options(pure, nomem, nostack),
+        );
     }
     number
 }

@@ -41,6 +41,7 @@ use hafw_common::{
     },
     moved::{self, FlowEntry, FlowKey},
     nat::{NatKey, NatSource},
+    proto::VRRP_MAX_LEN,
     route::{NeighbourKey, Route},
     router::{PeerKey, PeerSeen, RouterConfig},
     service::{Service, ServiceKey, Slot},
@@ -53,7 +54,7 @@ use hafw_ebpf::{
 };
 use network_types::eth::EthHdr;
 
-use crate::ctx::bounded;
+use crate::ctx::{bounded, clamped};
 
 /// include/linux/socket.h.
 const AF_INET: u8 = 2;
@@ -384,7 +385,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn push_advert(&self, event: &AdvertEvent) -> bool {
-        let length = ADVERT_EVENT_HEADER + event.length as usize;
+        let message = clamped::<{ VRRP_MAX_LEN as i32 }>(event.length.into());
+        let length = ADVERT_EVENT_HEADER + message;
         bytemuck::bytes_of(event)
             .get(..length)
             .is_some_and(|bytes| EVENTS.output::<[u8]>(bytes, 0).is_ok())
