@@ -157,7 +157,9 @@ pub fn trailer_fields(section: &[u8]) -> Result<HeaderMap, Uncarried> {
 fn append(fields: &mut HeaderMap, line: &httparse::Header<'_>) -> Result<(), Uncarried> {
     // Framing is HTTP/2's own.
     match crate::http1::header::classify(line.name) {
-        Name::TransferEncoding | Name::Connection | Name::HopByHop => return Ok(()),
+        Name::TransferEncoding | Name::Connection | Name::HopByHop | Name::Upgrade => {
+            return Ok(());
+        }
         Name::ContentLength | Name::Date | Name::Expect | Name::Host | Name::Other => {}
     }
     let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Uncarried)?;

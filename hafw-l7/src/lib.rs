@@ -27,8 +27,7 @@
 //!   the target's.
 //! * Request bodies up to `replay_buffer` are read before a server is asked, and can be sent again;
 //!   larger and chunked ones are passed on as they come.
-//!
-//! Not in this version: Upgrade (removed, so that the server answers plainly).
+//! * An Upgrade of HTTP/1.1 is passed on without being configured, except one to HTTP/2.
 #![forbid(unsafe_code)]
 
 mod cli;

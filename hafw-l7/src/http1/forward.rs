@@ -76,6 +76,7 @@ pub fn request(
             values.append(&Variable::HttpHost, scope, out);
         });
     }
+    append_upgrade(head.upgrade, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -92,6 +93,7 @@ pub fn answer(head: &ResponseHead<'_, '_>, options: AnswerOptions<'_>, out: &mut
         out.extend_from_slice(b"Vary: Accept-Encoding\r\nTransfer-Encoding: chunked\r\n");
     }
     out.extend_from_slice(options.lines);
+    append_upgrade(head.upgrade, out);
     if options.close {
         out.extend_from_slice(b"Connection: close\r\n");
     } else if options.say_keep_alive {
@@ -113,6 +115,14 @@ pub fn interim(head: &ResponseHead<'_, '_>, out: &mut Vec<u8>) {
     };
     copy_answer(head, out, &options);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Appends what asks for another protocol, or grants it.
+fn append_upgrade(upgrade: Option<&[u8]>, out: &mut Vec<u8>) {
+    if let Some(upgrade) = upgrade {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+        append_line(out, b"Upgrade", |out| out.extend_from_slice(upgrade));
+    }
 }
 
 fn copy_answer(head: &ResponseHead<'_, '_>, out: &mut Vec<u8>, options: &AnswerOptions<'_>) {

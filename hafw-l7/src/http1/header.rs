@@ -31,9 +31,11 @@ pub enum Name {
     Expect,
     Host,
     /// Belongs to one connection, and nothing else is done about it: Keep-Alive,
-    /// Proxy-Connection, TE, Upgrade.
+    /// Proxy-Connection, TE.
     HopByHop,
     TransferEncoding,
+    /// Belongs to one connection; what it asks for may be passed on.
+    Upgrade,
     Other,
 }
 
@@ -46,7 +48,7 @@ pub fn classify(name: &str) -> Name {
         4 if is("host") => Name::Host,
         4 if is("date") => Name::Date,
         6 if is("expect") => Name::Expect,
-        7 if is("upgrade") => Name::HopByHop,
+        7 if is("upgrade") => Name::Upgrade,
         10 if is("connection") => Name::Connection,
         10 if is("keep-alive") => Name::HopByHop,
         14 if is("content-length") => Name::ContentLength,
@@ -82,6 +84,8 @@ pub struct Facts {
     pub close: bool,
     /// `Connection: keep-alive`.
     pub keep_alive: bool,
+    /// `Connection: upgrade`.
+    pub upgrade: bool,
     /// Lines that must not be sent on.
     pub dropped: LineSet,
     /// Whether Connection names fields beyond those that are dropped anyway.
@@ -120,7 +124,7 @@ impl Facts {
                 self.dropped.insert(index);
                 self.note_options(value);
             }
-            Name::HopByHop => self.dropped.insert(index),
+            Name::HopByHop | Name::Upgrade => self.dropped.insert(index),
             Name::Date | Name::Expect | Name::Host | Name::Other => {}
         }
         Ok(())
@@ -149,6 +153,8 @@ impl Facts {
                 self.keep_alive = true;
             } else if option.eq_ignore_ascii_case(b"close") {
                 self.close = true;
+            } else if option.eq_ignore_ascii_case(b"upgrade") {
+                self.upgrade = true;
             } else {
                 self.has_options = true;
             }
@@ -169,7 +175,12 @@ impl Facts {
             // Nobody may take the fields away that say where a message goes and where it ends.
             let may_go = match classify(header.name) {
                 Name::Host | Name::ContentLength | Name::TransferEncoding => false,
-                Name::Connection | Name::Date | Name::Expect | Name::HopByHop | Name::Other => true,
+                Name::Connection
+                | Name::Date
+                | Name::Expect
+                | Name::HopByHop
+                | Name::Upgrade
+                | Name::Other => true,
             };
             if may_go && listed().any(|o| o.eq_ignore_ascii_case(header.name.as_bytes())) {
                 self.dropped.insert(index);
@@ -177,6 +188,18 @@ impl Facts {
         }
         Ok(())
     }
+}
+
+/// Whether an Upgrade names one protocol that can be passed on. HTTP/2 cannot: whoever is asked for
+/// it takes what follows for requests that nobody has looked at.
+#[must_use]
+pub fn is_passed_on(upgrade: &[u8]) -> bool {
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(byte);
+    let is_http = |name: &str| {
+        let start = upgrade.get(..name.len()).unwrap_or_default();
+        start.eq_ignore_ascii_case(name.as_bytes())
+    };
+    !upgrade.is_empty() && upgrade.iter().all(is_name) && !is_http("h2") && !is_http("HTTP/")
 }
 
 /// The members of a comma-separated list, without the white space around them.
@@ -222,6 +245,16 @@ mod tests {
             "99999999999999999999",
         ] {
             assert_eq!(parse_length(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_is_passed_on_unless_it_leads_to_http() {
+        for name in ["websocket", "WebSocket", "IRC/6.9", "tls/1.3"] {
+            assert!(is_passed_on(name.as_bytes()), "{name}");
+        }
+        for name in ["", "h2c", "H2C", "h2", "HTTP/2.0", "websocket, h2c", "a b"] {
+            assert!(!is_passed_on(name.as_bytes()), "{name}");
         }
     }
 

@@ -4,7 +4,7 @@ use httparse::{Header, Request, Status};
 
 use super::{
     MAX_HEADERS, Slots, has_only_full_line_ends,
-    header::{Facts, FramingError, LineSet, Name, classify},
+    header::{Facts, FramingError, LineSet, Name, classify, is_passed_on},
     offset,
 };
 use crate::route::{Fields, host};
@@ -30,6 +30,8 @@ pub struct RequestHead<'b, 'h> {
     pub keep_alive: bool,
     /// Whether the client waits for 100 (Continue) before it sends the body.
     pub expects_continue: bool,
+    /// The protocol that the client wants to go on with.
+    pub upgrade: Option<&'b [u8]>,
 }
 
 /// A target in origin form, or what is left of one in absolute form.
@@ -170,9 +172,14 @@ fn interpret<'b, 'h>(
     let mut facts = Facts::default();
     let mut host = None;
     let mut expects_continue = false;
+    let mut upgrade = None;
     for (index, header) in headers.iter().enumerate() {
         let name = classify(header.name);
         facts.note(index, name, header.value, http11)?;
+        if name == Name::Upgrade {
+            // Of two, none is passed on.
+            upgrade = upgrade.is_none().then_some(header.value);
+        }
         match name {
             Name::Host => {
                 if host.replace(header.value).is_some() {
@@ -191,6 +198,7 @@ fn interpret<'b, 'h>(
             | Name::ContentLength
             | Name::Date
             | Name::HopByHop
+            | Name::Upgrade
             | Name::TransferEncoding
             | Name::Other => {}
         }
@@ -213,6 +221,10 @@ fn interpret<'b, 'h>(
         },
         keep_alive: facts.persists(http11),
         expects_continue,
+        upgrade: upgrade.filter(|upgrade| {
+            let has_body = facts.chunked || facts.length.is_some_and(|length| length > 0);
+            http11 && facts.upgrade && !has_body && is_passed_on(upgrade)
+        }),
     })
 }
 

@@ -6,7 +6,7 @@ use super::{
     MAX_HEADERS, Slots,
     chunk::Body,
     has_only_full_line_ends,
-    header::{Facts, FramingError, LineSet, Name, classify},
+    header::{Facts, FramingError, LineSet, Name, classify, is_passed_on},
     offset,
 };
 
@@ -24,6 +24,8 @@ pub struct ResponseHead<'b, 'h> {
     /// Whether the server keeps the connection open.
     pub keep_alive: bool,
     pub has_date: bool,
+    /// The protocol that follows the head, of a 101.
+    pub upgrade: Option<&'b [u8]>,
 }
 
 /// Why a head is no answer.
@@ -70,8 +72,7 @@ pub fn parse<'b, 'h>(
         return Err(ResponseError::LineEnd);
     }
     let status = response.code.unwrap_or(0);
-    // 101 would need an Upgrade, which is not sent on.
-    if status < 100 || status == 101 {
+    if status < 100 {
         return Err(ResponseError::Status(status));
     }
     interpret(
@@ -93,11 +94,15 @@ fn interpret<'b, 'h>(
 ) -> Result<ResponseHead<'b, 'h>, ResponseError> {
     let mut facts = Facts::default();
     let mut has_date = false;
+    let mut upgrade = None;
     // These have no body and may not say otherwise (RFC 9110 §8.6, RFC 9112 §6.1).
     let is_bare = status < 200 || status == 204;
     for (index, header) in headers.iter().enumerate() {
         let name = classify(header.name);
         facts.note(index, name, header.value, http11)?;
+        if name == Name::Upgrade {
+            upgrade = Some(header.value);
+        }
         match name {
             Name::Date => has_date = true,
             Name::ContentLength | Name::TransferEncoding if is_bare => {
@@ -108,12 +113,19 @@ fn interpret<'b, 'h>(
             | Name::Expect
             | Name::Host
             | Name::HopByHop
+            | Name::Upgrade
             | Name::TransferEncoding
             | Name::Other => {}
         }
     }
     facts.finish(headers)?;
-    let body = if to_head || is_bare || status == 304 {
+    let upgrade = upgrade.filter(|upgrade| http11 && status == 101 && is_passed_on(upgrade));
+    if status == 101 && upgrade.is_none() {
+        return Err(ResponseError::Status(status));
+    }
+    let body = if upgrade.is_some() {
+        Body::UntilClose
+    } else if to_head || is_bare || status == 304 {
         Body::Length(0)
     } else if facts.chunked {
         Body::chunked()
@@ -129,6 +141,7 @@ fn interpret<'b, 'h>(
         body,
         keep_alive: facts.persists(http11),
         has_date,
+        upgrade,
     })
 }
 
@@ -146,7 +159,7 @@ impl ResponseHead<'_, '_> {
     /// Whether a final answer follows this one.
     #[must_use]
     pub fn is_interim(&self) -> bool {
-        self.status < 200
+        self.status < 200 && self.status != 101
     }
 }
 

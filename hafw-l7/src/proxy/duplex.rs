@@ -37,6 +37,8 @@ pub(crate) struct Upload {
     is_over: bool,
     /// Whether all of it was read from the client.
     pub(crate) is_complete: bool,
+    /// Bytes written to the server.
+    pub(crate) sent: u64,
 }
 
 /// Why a request ends without an answer of a server.
@@ -125,6 +127,7 @@ impl Upload {
             has_begun: false,
             is_over: false,
             is_complete: false,
+            sent: 0,
         };
         if let Some(block) = block {
             upload.take_in(block, buffers, rest)?;
@@ -166,8 +169,9 @@ impl Upload {
         while self.is_active() {
             if let Some(block) = &mut self.block {
                 match poll_drain(context, server, block) {
-                    Poll::Ready(Ok(_)) => {
+                    Poll::Ready(Ok(len)) => {
                         self.has_begun = true;
+                        self.sent += len as u64;
                         self.deadline = timer.deadline(self.limits.send);
                         if block.is_empty() {
                             self.block = None;
@@ -289,6 +293,11 @@ impl Download {
     /// The client gets its time from now on.
     pub(crate) fn wait_for_client(&mut self, timer: &Timer) {
         self.deadline = timer.deadline(self.limits.send);
+    }
+
+    /// The server gets its time from now on.
+    pub(crate) fn wait_for_server(&mut self, timer: &Timer) {
+        self.deadline = timer.deadline(self.limits.read);
     }
 
     /// Moves bytes from `server` to `client` until one of them is not ready or the body has ended

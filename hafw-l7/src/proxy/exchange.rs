@@ -228,6 +228,9 @@ impl Session {
             head_len = 0;
         }
         drop(head);
+        if status == 101 {
+            return Err(self.tunnel(exchange, turn, stream, download).await);
+        }
         let mut stream = Some(stream);
         if server_stays && download.is_received() && is_sent(upload.as_ref()) {
             // Nobody else has to wait until this client has taken the answer.

@@ -61,6 +61,8 @@ pub(crate) struct Exchange {
     pub(super) http11: bool,
     pub(super) keep_alive: bool,
     pub(super) is_idempotent: bool,
+    /// Whether the client wants to go on with another protocol.
+    pub(super) is_upgrade: bool,
     expects_continue: bool,
 }
 
@@ -327,6 +329,7 @@ impl Session {
             keep_alive: head.keep_alive,
             is_idempotent: head.is_idempotent(),
             expects_continue: head.expects_continue,
+            is_upgrade: head.upgrade.is_some(),
             generation: Rc::clone(&generation),
         };
         if let Some(compress) = &options.compress {

@@ -58,6 +58,10 @@ impl Session {
                 return Start::Invalid;
             }
         };
+        if head.upgrade.is_some() && !exchange.is_upgrade {
+            debug!("a protocol that nobody asked for");
+            return Start::Invalid;
+        }
         turn.count_answer(class(head.status));
         if head.is_interim() {
             let text = exchange.http11.then(|| {
@@ -77,7 +81,7 @@ impl Session {
             };
             self.shared.with_date(|date| {
                 let options = AnswerOptions {
-                    close: end.close,
+                    close: end.close && head.upgrade.is_none(),
                     say_keep_alive: !end.close && !exchange.http11,
                     unchunked: end.unchunked,
                     date,

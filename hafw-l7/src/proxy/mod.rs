@@ -25,6 +25,7 @@ mod pages;
 mod session;
 pub(crate) mod sink;
 mod timers;
+mod tunnel;
 mod wire;
 pub(crate) mod worker;
 

@@ -315,3 +315,64 @@ fn what_grpc_needs_is_there() {
     let seen = web.seen();
     assert_eq!(seen[0].header("content-type"), Some("application/grpc"));
 }
+
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
+                       Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
+
+#[test]
+fn a_websocket_passes_both_ways_until_one_end_closes() {
+    let (gone, seen) = std::sync::mpsc::channel();
+    let web = Upstream::start_raw(move |connection, _| {
+        let head = connection.head().unwrap();
+        assert!(
+            head.contains("\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"),
+            "{head}"
+        );
+        connection.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhi",
+        );
+        while let Some(bytes) = connection.take(3) {
+            connection.send(bytes);
+        }
+        gone.send(()).unwrap();
+    });
+    let proxy = proxy(web.address, "", "", "client_body_timeout = \"200ms\"");
+    let mut client = proxy.client();
+
+    client.send(UPGRADE);
+    let head = client.response_head();
+
+    assert_eq!(
+        (head.status, head.header("upgrade")),
+        (101, Some("websocket"))
+    );
+    assert_eq!(head.header("connection"), Some("upgrade"));
+    assert_eq!(client.take(2), b"hi");
+    for word in ["one", "two"] {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        client.send(word);
+        assert_eq!(client.take(3), word.as_bytes());
+    }
+    drop(client);
+    seen.recv_timeout(crate::harness::PATIENCE).unwrap();
+}
+
+#[test]
+fn a_silent_tunnel_ends_and_one_that_nobody_asked_for_is_none() {
+    let switch =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let web = Upstream::start_raw(move |connection, _| {
+        connection.head().unwrap();
+        connection.send(switch);
+        connection.wait_for_close();
+    });
+    let proxy = proxy(web.address, "", "", "read_timeout = \"300ms\"");
+
+    let mut client = proxy.client();
+    client.send(UPGRADE);
+    assert_eq!(client.response_head().status, 101);
+    assert!(client.is_reset() || client.is_closed());
+    assert_eq!(proxy.get("/").status, 502);
+    let old = UPGRADE.replace("websocket", "h2c");
+    assert_eq!(proxy.ask(old).status, 502);
+}
