@@ -217,6 +217,7 @@ fn hafw(host: &Host, port: u16, logs: bool) -> String {
         .map(pool)
         .concat();
     let www = lesson_www(format_args!("127.0.0.1:{port}"));
+    let www = www.replacen("[[server]]\n", &format!("[[server]]\n{log}"), 1);
     format!(
         r#"[node]
 id = "bench"
