@@ -104,6 +104,8 @@ counters! {
     TxSteer = "tx_steer", Tx;
     /// A `nat` backend's reply, rewritten, to a client behind the interface that it came from.
     TxReply = "tx_reply", Tx;
+    /// Too long for the tunnel: its sender is told by an ICMP error.
+    TxTooBig = "tx_too_big", Tx;
     /// Handed to the peer in its grace, whose connection it is.
     TxHandoff = "tx_handoff", Tx;
     /// Of a new connection to a local listener, or of none that is here, after stepping down: handed
@@ -148,6 +150,8 @@ counters! {
     DropHanded = "drop_handed", Drop;
     /// The next hop's MAC is not known, and there was no room to hand the frame to the controller.
     DropUnresolved = "drop_unresolved", Drop;
+    /// Too long for the tunnel, or without room before it for another header.
+    DropTooLong = "drop_too_long", Drop;
     /// A `nat` backend's reply to an address to which there is no route.
     DropNoRoute = "drop_no_route", Drop;
     /// In a mode that forwards as a router does, with a time to live that ends here.

@@ -13,6 +13,8 @@ pub const ETH_8021AD: u16 = 0x88a8;
 
 /// IP protocol number of ICMP.
 pub const IP_ICMP: u8 = 1;
+/// IP protocol number of an IPv4 datagram in another one (RFC 2003).
+pub const IP_IPIP: u8 = 4;
 /// IP protocol number of TCP.
 pub const IP_TCP: u8 = 6;
 /// IP protocol number of UDP.

@@ -42,6 +42,8 @@ impl ServiceKey {
 pub const MODE_DSR: u32 = 1;
 /// With the backend's address and port as destination; replies come back through the node.
 pub const MODE_NAT: u32 = 2;
+/// Inside another IPv4 datagram, to the backend's address; the backend has the VIP.
+pub const MODE_IPIP: u32 = 3;
 
 /// One service: a region of [`crate::maps::SLOTS`].
 #[repr(C)]
@@ -53,7 +55,7 @@ pub struct Service {
     pub first_slot: u32,
     /// Number of slots; at least 1.
     pub slots: u32,
-    /// [`MODE_DSR`] or [`MODE_NAT`].
+    /// [`MODE_DSR`], [`MODE_NAT`] or [`MODE_IPIP`].
     pub mode: u32,
 }
 

@@ -54,6 +54,17 @@ impl Sum {
         (!self.folded() as u16).to_ne_bytes()
     }
 
+    /// What makes it valid, for the checksum field, which was summed as 0.
+    #[must_use]
+    #[inline(always)]
+    pub const fn complement(self) -> [u8; 2] {
+        let sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        (!(sum as u16)).to_ne_bytes()
+    }
+
     /// Whether what was summed, its checksum field included, is intact.
     #[must_use]
     #[inline(always)]

@@ -19,6 +19,7 @@ use crate::{
     path::{Addressed, L3, Outcome},
     steer::{self, Datagram, Flow},
     tables::{BackendWords, Ends, Tables},
+    tunnel,
     wire::{Ports, is_fragment},
 };
 
@@ -127,6 +128,17 @@ impl Datagram for Ipv4Hdr {
         backend: BackendWords<'_>,
     ) -> Result<(), Counter> {
         nat::to_backend(packet, self, backend)
+    }
+
+    #[inline(always)]
+    fn encapsulate<P: PacketMut + ?Sized, T: Tables>(
+        &self,
+        packet: &mut P,
+        tables: &T,
+        backend: BackendWords<'_>,
+        hash: u32,
+    ) -> Result<(), Outcome> {
+        tunnel::encapsulate(packet, tables, self, backend, hash)
     }
 }
 

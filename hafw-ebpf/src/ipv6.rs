@@ -259,6 +259,18 @@ impl Datagram for Ip {
     ) -> Result<(), Counter> {
         Err(Counter::DropTable)
     }
+
+    /// Nor in `ipip` mode.
+    #[inline(always)]
+    fn encapsulate<P: PacketMut + ?Sized, T: Tables>(
+        &self,
+        _: &mut P,
+        _: &T,
+        _: BackendWords<'_>,
+        _: u32,
+    ) -> Result<(), Outcome> {
+        Err(Counter::DropTable.into())
+    }
 }
 
 /// What a datagram carries, as far as it matters here.

@@ -26,11 +26,21 @@ pub trait PacketMut: Packet {
     /// Whether the frame has at least `length` bytes, those in fragments (`xdp.frags`) included.
     fn holds(&self, length: usize) -> bool;
 
+    /// Makes room before the frame; what is in it is arbitrary. False, and nothing done, where there
+    /// is none.
+    fn push_front(&mut self, bytes: usize) -> bool;
+
+    /// Cuts the frame to this length. False, and nothing done, if it is shorter.
+    fn truncate(&mut self, length: usize) -> bool;
+
     /// Copies `length` bytes from `offset` on to the start of `into`, and returns the sum of their
     /// 32-bit words ([`crate::checksum`]). `None` if the frame or `into` is shorter, or if `length`
     /// is 0 or no multiple of 4.
     fn copy(&self, offset: usize, length: usize, into: &mut [u8; VRRP_MAX_LEN]) -> Option<Sum>;
 }
+
+#[cfg(any(test, feature = "fixtures"))]
+mod vector;
 
 impl Packet for [u8] {
     #[expect(unsafe_code, reason = "a header is read in place")]
@@ -60,6 +70,14 @@ impl PacketMut for [u8] {
         assert!(at.is_aligned(), "a frame starts at an even address");
         // SAFETY: as in `header`, and H has no padding that would leave bytes without a value.
         Some(unsafe { &mut *at })
+    }
+
+    fn push_front(&mut self, _: usize) -> bool {
+        false
+    }
+
+    fn truncate(&mut self, _: usize) -> bool {
+        false
     }
 
     fn holds(&self, length: usize) -> bool {

@@ -6,7 +6,7 @@ use hafw_common::{
     iface::Iface,
     lease::LEASE_GRACE,
     moved::FlowKey,
-    service::{MODE_DSR, MODE_NAT, NO_BACKEND, Service, ServiceKey},
+    service::{MODE_DSR, MODE_IPIP, MODE_NAT, NO_BACKEND, Service, ServiceKey},
     v4_mapped,
 };
 use network_types::eth::EthHdr;
@@ -18,6 +18,7 @@ use crate::{
     packet::PacketMut,
     path::Outcome,
     tables::{BackendWords, Tables},
+    tunnel,
 };
 
 /// One flow of a service, with addresses of one family.
@@ -104,6 +105,18 @@ pub trait Datagram {
         packet: &mut P,
         backend: BackendWords<'_>,
     ) -> Result<(), Counter>;
+
+    /// Puts it into another one to the backend, as `ipip` mode does: see [`crate::tunnel`].
+    ///
+    /// # Errors
+    /// What becomes of the frame instead.
+    fn encapsulate<P: PacketMut + ?Sized, T: Tables>(
+        &self,
+        packet: &mut P,
+        tables: &T,
+        backend: BackendWords<'_>,
+        hash: u32,
+    ) -> Result<(), Outcome>;
 }
 
 /// Sends a frame of a flow, whose headers are sound, to its backend. `segment`: the default where it
@@ -131,9 +144,10 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
         seen.set_served_at(jiffies);
     }
 
+    let hash = flow.hash();
     let index = service
         .first_slot
-        .wrapping_add(slot_of(flow.hash(), service.slots));
+        .wrapping_add(slot_of(hash, service.slots));
     let Some(slot) = tables.slot(index) else {
         return Counter::DropTable.into();
     };
@@ -148,6 +162,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     let Some(backend) = tables.backend(chosen) else {
         return Counter::DropTable.into();
     };
+    let mut length = datagram.length();
     match service.mode {
         MODE_DSR => {}
         MODE_NAT => {
@@ -155,15 +170,21 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
                 return counter.into();
             }
         }
+        MODE_IPIP => {
+            if let Err(outcome) = datagram.encapsulate(packet, tables, backend, hash) {
+                return outcome;
+            }
+            length += tunnel::OVERHEAD;
+        }
         _ => return Counter::DropTable.into(),
     }
     let hop = match next_hop::to_backend(backend) {
         Way::Known(hop) => hop,
         Way::Unresolved | Way::Nowhere | Way::Local => {
-            return next_hop::hand_up(tables, backend.mapped_address(), datagram.length());
+            return next_hop::hand_up(tables, backend.mapped_address(), length);
         }
     };
-    tables.note_traffic(chosen, (EthHdr::LEN + datagram.length()) as u64);
+    tables.note_traffic(chosen, (EthHdr::LEN + length) as u64);
     let counters = (Counter::TxSteer, Counter::RedirectSteer);
     next_hop::send(packet, iface, hop, counters)
 }

@@ -46,6 +46,8 @@ pub trait Tables: FlowTables {
     fn route(&self, address: [u8; 4]) -> Option<Route>;
     /// The MAC of a neighbour, as a word.
     fn neighbour(&self, key: &NeighbourKey) -> Option<u64>;
+    /// The MTU of the interface with this kernel index, if there is one.
+    fn mtu(&self, ifindex: u32) -> Option<u32>;
     /// The kernel's answer to where such a datagram goes.
     fn ask_kernel(&self, query: &Query) -> Option<Hop>;
 

@@ -36,7 +36,7 @@ macro_rules! headers {
 
 headers!(
     EthHdr, ArpHdr, Ipv4Hdr, Ipv6Hdr, TcpHdr, UdpHdr, Icmpv4Hdr, Icmpv6, Nd, NdOption, Ports, Vrrp,
-    Quad,
+    Quad, Quote,
 );
 
 /// In the first byte of a MAC: a group, broadcast among them (IEEE 802, I/G).
@@ -185,6 +185,11 @@ const _: () = assert!(size_of::<Vrrp>() == VRRP_HEADER_LEN);
 
 /// The type of an advert, the only one there is.
 pub const VRRP_ADVERT: u8 = 1;
+
+/// What an ICMP error quotes of a datagram without options: its header and 8 bytes.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+pub struct Quote(pub [[u8; 4]; 7]);
 
 /// Four bytes.
 #[repr(transparent)]

@@ -5,13 +5,21 @@ use hafw_common::counters::Verdict;
 use hafw_ebpf::fixtures::{
     Host, World,
     cases::{cases, departures},
+    world::LOOPBACK_MTU,
 };
-use hafw_tests::{Kernel, object};
+use hafw_tests::{Kernel, in_namespace, ip, object};
 
 #[test]
 #[ignore = "requires CAP_BPF"]
 fn every_case_goes_as_it_must_and_as_on_the_host() {
-    let mut kernel = Kernel::load(&object::programs());
+    let object = object::programs();
+    in_namespace(|| {
+        ip(&format!("link set lo mtu {LOOPBACK_MTU}"));
+        run_cases(&mut Kernel::load(&object));
+    });
+}
+
+fn run_cases(kernel: &mut Kernel) {
     for case in cases() {
         let name = case.name;
         let mut world = World::at(kernel.clock());

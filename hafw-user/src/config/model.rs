@@ -224,6 +224,8 @@ pub enum Mode {
     Dsr,
     /// With the backend's address and port as destination; it answers through the node.
     Nat,
+    /// Inside another datagram; the backend has the VIP, and answers the client itself.
+    Ipip,
 }
 
 impl Mode {
@@ -233,6 +235,7 @@ impl Mode {
         match self {
             Self::Dsr => "dsr",
             Self::Nat => "nat",
+            Self::Ipip => "ipip",
         }
     }
 }

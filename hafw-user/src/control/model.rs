@@ -234,7 +234,7 @@ pub struct ServiceStatus {
     pub address: String,
     /// `tcp` or `udp`.
     pub protocol: String,
-    /// `dsr` or `nat`.
+    /// `dsr`, `nat` or `ipip`.
     pub mode: String,
     /// Table size.
     pub slots: u32,

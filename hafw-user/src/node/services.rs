@@ -9,7 +9,7 @@ use std::{
 use hafw_common::{
     moved::FlowKey,
     nat::{Delta, NatKey, NatSource, Rewrite},
-    service::{MODE_DSR, MODE_NAT, ServiceKey},
+    service::{MODE_DSR, MODE_IPIP, MODE_NAT, ServiceKey},
 };
 use hafw_lb::{
     BackendSpec, BackendStatus, Balancer, Capacity, Cause, Change, ConfigureError, Evidence,
@@ -295,6 +295,7 @@ fn spec(config: &Config, service: &Service) -> ServiceSpec {
         mode: match service.mode {
             Mode::Dsr => MODE_DSR,
             Mode::Nat => MODE_NAT,
+            Mode::Ipip => MODE_IPIP,
         },
         slots: service.slots,
         backends: backends.collect(),

@@ -3,7 +3,10 @@
 use core::{arch::asm, ffi::c_void, hint::assert_unchecked, ptr};
 
 use aya_ebpf::{
-    helpers::{bpf_csum_diff, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    helpers::{
+        bpf_csum_diff, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+        bpf_xdp_load_bytes,
+    },
     programs::{TcContext, XdpContext},
 };
 use hafw_common::proto::VRRP_MAX_LEN;
@@ -44,6 +47,23 @@ impl PacketMut for Frame<'_> {
         let at = place::<H>(self.0.data(), self.0.data_end(), offset)?;
         // SAFETY: as above; `self` is borrowed exclusively.
         Some(unsafe { &mut *(at as *mut H) })
+    }
+
+    #[inline(always)]
+    fn push_front(&mut self, bytes: usize) -> bool {
+        // SAFETY: the context is the one this program was called with; whatever pointed into the
+        // frame was borrowed from `self`.
+        unsafe { bpf_xdp_adjust_head(self.0.ctx, -(bytes as i32)) == 0 }
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, length: usize) -> bool {
+        // SAFETY: as above.
+        unsafe {
+            let present = bpf_xdp_get_buff_len(self.0.ctx) as i32;
+            let more = length as i32 - present;
+            more <= 0 && bpf_xdp_adjust_tail(self.0.ctx, more) == 0
+        }
     }
 
     #[inline(always)]

@@ -16,8 +16,8 @@ use aya_ebpf::{
         bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
     },
     helpers::{
-        bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_ns, bpf_sk_release, bpf_skc_lookup_tcp,
-        bpf_xdp_load_bytes,
+        bpf_check_mtu, bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_ns, bpf_sk_release,
+        bpf_skc_lookup_tcp, bpf_xdp_load_bytes,
     },
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, lpm_trie},
@@ -229,6 +229,15 @@ impl Tables for Maps {
     fn neighbour(&self, key: &NeighbourKey) -> Option<u64> {
         // SAFETY: as in `vip`.
         unsafe { NEIGHBOURS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn mtu(&self, ifindex: u32) -> Option<u32> {
+        let mut mtu = 0;
+        // SAFETY: the context is the program's, and the number is valid.
+        let answer = unsafe { bpf_check_mtu(self.ctx, ifindex, &raw mut mtu, 0, 0) };
+        // BPF_MTU_CHK_RET_FRAG_NEEDED speaks of the frame as it is; the number is what counts.
+        (answer >= 0).then_some(mtu)
     }
 
     #[inline(always)]

@@ -86,3 +86,16 @@ fn a_nat_backend_whose_answers_no_program_sees_is_remarked_on() {
     // Behind a router: by whichever interface, the routes say.
     assert!(remarks_on(&nat("192.0.2.7:53", "")).is_empty());
 }
+
+#[test]
+fn a_tunnel_leads_anywhere_and_changes_no_port() {
+    let ipip = nat("192.0.2.7:53", "").replace("\"nat\"", "\"ipip\"");
+    let config = parse("f", &ipip).unwrap();
+    assert_eq!(config.services[0].mode, Mode::Ipip);
+    assert!(remarks(&config, &node(5)).is_empty());
+    assert_eq!(
+        said(&ipip.replace("192.0.2.7:53", "192.0.2.7:54")),
+        "f:56:11: service \"dns\": backend 192.0.2.7:54: mode \"ipip\" does not change the port: \
+         expected 53"
+    );
+}

@@ -33,8 +33,11 @@ impl Judge<'_> {
             } else {
                 taken.insert(key, service);
             }
-            if service.mode == Mode::Nat && vip.value.is_ipv6() {
-                let message = "mode = \"nat\": over IPv6 it is not in this version".to_owned();
+            if service.mode != Mode::Dsr && vip.value.is_ipv6() {
+                let message = format!(
+                    "mode = \"{}\": over IPv6 it is not in this version",
+                    service.mode.name()
+                );
                 self.of_service(service, &vip.place, message);
             }
             self.health(service);
@@ -108,9 +111,10 @@ impl Judge<'_> {
         let mut addresses = BTreeMap::new();
         for backend in &service.backends {
             let (address, place) = (backend.address.value, &backend.address.place);
-            if service.mode == Mode::Dsr && address.port() != service.port {
+            if service.mode != Mode::Nat && address.port() != service.port {
                 let message = format!(
-                    "backend {address}: mode \"dsr\" does not change the port: expected {}",
+                    "backend {address}: mode \"{}\" does not change the port: expected {}",
+                    service.mode.name(),
                     service.port
                 );
                 self.of_service(service, place, message);
@@ -126,7 +130,7 @@ impl Judge<'_> {
                 );
                 self.of_service(service, place, message);
             }
-            // Of `dsr` the port is the service's, or already wrong.
+            // But of `nat` the port is the service's, or already wrong.
             if let Some(first) = addresses.insert(address, place) {
                 let message = format!("backend {address}: it is one already, at {first}");
                 self.of_service(service, place, message);
