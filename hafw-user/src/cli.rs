@@ -67,6 +67,10 @@ enum Command {
     Drain(Backend),
     /// Give a backend its share of new flows again
     Undrain(Backend),
+    /// Put the changed file into force, as SIGHUP does; a bad file changes nothing
+    Reload(File),
+    /// Become the binary that is on disk now, within the leases: an upgrade without loss
+    Restart(File),
     /// Give a virtual router to a peer, without loss; this node takes it again only when no peer has it
     Handover {
         #[command(flatten)]
@@ -131,9 +135,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             match answer {
                 Answer::Status(status) if json => print(&serde_json::to_string_pretty(&status)?),
                 Answer::Status(status) => print(&render_status(&status)),
-                Answer::Trace(_) | Answer::Drain(_) | Answer::Handover(_) | Answer::Error(_) => {
-                    unexpected()?;
-                }
+                Answer::Trace(_)
+                | Answer::Drain(_)
+                | Answer::Handover(_)
+                | Answer::Done(_)
+                | Answer::Error(_) => unexpected()?,
             }
             Ok(())
         }
@@ -150,11 +156,17 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let request = Request::Trace(TraceRequest { from, to, protocol });
             match ask(&control_socket(socket, &file)?, &request)? {
                 Answer::Trace(answer) => print(&render_trace(&answer)),
-                Answer::Status(_) | Answer::Drain(_) | Answer::Handover(_) | Answer::Error(_) => {
-                    unexpected()?;
-                }
+                Answer::Status(_)
+                | Answer::Drain(_)
+                | Answer::Handover(_)
+                | Answer::Done(_)
+                | Answer::Error(_) => unexpected()?,
             }
             Ok(())
+        }
+        Command::Reload(File { file }) => order(&control_socket(socket, &file)?, &Request::Reload),
+        Command::Restart(File { file }) => {
+            order(&control_socket(socket, &file)?, &Request::Restart)
         }
         Command::Handover {
             file: File { file },
@@ -193,9 +205,23 @@ fn drain(socket: Option<&Path>, backend: Backend, end: bool) -> anyhow::Result<(
     };
     match ask(&control_socket(socket, &file)?, &request)? {
         Answer::Drain(answer) => print(&render_drain(&answer)),
-        Answer::Status(_) | Answer::Trace(_) | Answer::Handover(_) | Answer::Error(_) => {
-            unexpected()?;
-        }
+        Answer::Status(_)
+        | Answer::Trace(_)
+        | Answer::Handover(_)
+        | Answer::Done(_)
+        | Answer::Error(_) => unexpected()?,
+    }
+    Ok(())
+}
+
+fn order(socket: &Path, request: &Request) -> anyhow::Result<()> {
+    match ask(socket, request)? {
+        Answer::Done(text) => print(&text),
+        Answer::Status(_)
+        | Answer::Trace(_)
+        | Answer::Drain(_)
+        | Answer::Handover(_)
+        | Answer::Error(_) => unexpected()?,
     }
     Ok(())
 }

@@ -23,5 +23,6 @@ mod nat;
 mod next_upstream;
 mod pair;
 mod refusals;
+mod reload;
 mod spread;
 mod tracking;

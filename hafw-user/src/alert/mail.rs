@@ -16,7 +16,7 @@ use super::queue::Entry;
 const NAMED: usize = 2;
 
 /// `email` of `[alerts]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mail {
     /// `smtp://HOST[:PORT]`, with `?tls=required` for STARTTLS, or `smtps://HOST[:PORT]`.
     pub smtp: String,

@@ -294,3 +294,23 @@ pub struct Alerting {
     /// The least time between two mails, or two posts.
     pub interval: Duration,
 }
+
+impl Alerting {
+    /// Whether another says the same, wherever in its file.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self {
+            email,
+            webhook,
+            exec: _,
+            events,
+            interval,
+        } = self;
+        let command = |alerts: &Self| alerts.exec.as_ref().map(|exec| exec.value.clone());
+        *email == other.email
+            && *webhook == other.webhook
+            && command(self) == command(other)
+            && *events == other.events
+            && *interval == other.interval
+    }
+}

@@ -53,9 +53,10 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Answer, ClientError> {
     BufReader::new(stream).read_line(&mut line)?;
     match serde_json::from_str(&line)? {
         Answer::Error(message) => Err(ClientError::Refused(message)),
-        answer
-        @ (Answer::Status(_) | Answer::Trace(_) | Answer::Handover(_) | Answer::Drain(_)) => {
-            Ok(answer)
-        }
+        answer @ (Answer::Status(_)
+        | Answer::Trace(_)
+        | Answer::Drain(_)
+        | Answer::Handover(_)
+        | Answer::Done(_)) => Ok(answer),
     }
 }

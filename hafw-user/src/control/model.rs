@@ -24,6 +24,10 @@ pub enum Request {
         /// No longer.
         end: bool,
     },
+    /// Puts the changed file into force.
+    Reload,
+    /// Becomes the binary that is on disk now.
+    Restart,
     /// Gives a router to a peer, or lets it claim its VIPs by its priority again.
     Handover {
         /// Its name.
@@ -86,6 +90,8 @@ pub enum Answer {
     Drain(DrainAnswer),
     /// To [`Request::Handover`].
     Handover(HandoverAnswer),
+    /// What was asked for is done, or under way: in words.
+    Done(String),
     /// The request was not understood, or could not be answered.
     Error(String),
 }

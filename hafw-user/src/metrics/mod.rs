@@ -131,7 +131,11 @@ async fn ask(calls: &mpsc::Sender<Call>) -> Option<Status> {
     calls.send(Call { request, reply }).await.ok()?;
     match answer.await.ok()? {
         Answer::Status(status) => Some(*status),
-        Answer::Trace(_) | Answer::Handover(_) | Answer::Drain(_) | Answer::Error(_) => None,
+        Answer::Trace(_)
+        | Answer::Handover(_)
+        | Answer::Done(_)
+        | Answer::Drain(_)
+        | Answer::Error(_) => None,
     }
 }
 

@@ -2,9 +2,9 @@
 //! Active, until a peer that preempts claims the router. No moment is without an owner, and if there
 //! is no peer, nothing happens.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use hafw_vrrp::RouterConfig;
+use hafw_vrrp::{RouterConfig, VirtualRouter};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
@@ -47,37 +47,45 @@ impl Node {
         })
     }
 
-    /// Every router. To be awaited while the node goes on serving: until a peer has taken each that
-    /// is Active here, or none does. Not longer than a stop may take.
+    /// Every router.
     pub(super) fn hand_everything_over(&mut self) -> impl Future<Output = ()> + use<> {
-        for index in 0..self.routers.len() {
-            self.tracking.hand_over(index, true);
+        self.hand_over_all((0..self.routers.len()).collect())
+    }
+
+    /// To be awaited while the node goes on serving: until a peer has taken each of these routers
+    /// that is Active here, or none does. Not longer than a stop may take.
+    pub(super) fn hand_over_all(
+        &mut self,
+        routers: BTreeSet<usize>,
+    ) -> impl Future<Output = ()> + use<> {
+        for router in &routers {
+            self.tracking.hand_over(*router, true);
         }
         self.apply_standings();
         let vrrp = self.vrrp.clone();
-        let longest = vrrp
-            .snapshots()
+        let longest = active(&vrrp, &routers)
             .iter()
-            .filter(|snapshot| snapshot.router.is_active())
-            .map(|snapshot| longest_takeover(snapshot.router.config()))
+            .map(|router| longest_takeover(router.config()))
             .max();
         let limit = longest
             .unwrap_or_default()
             .min(self.config.node.stop_timeout);
-        taken(vrrp, limit)
+        async move {
+            let start = Instant::now();
+            while !active(&vrrp, &routers).is_empty() && start.elapsed() < limit {
+                sleep(LOOK).await;
+            }
+        }
     }
 }
 
-async fn taken(vrrp: vrrp::Handle, limit: Duration) {
-    let start = Instant::now();
-    let active = || {
-        vrrp.snapshots()
-            .iter()
-            .any(|snapshot| snapshot.router.is_active())
-    };
-    while active() && start.elapsed() < limit {
-        sleep(LOOK).await;
-    }
+/// Those of the routers that are Active.
+fn active(vrrp: &vrrp::Handle, routers: &BTreeSet<usize>) -> Vec<VirtualRouter> {
+    let snapshots = vrrp.snapshots().into_iter().enumerate();
+    snapshots
+        .filter(|(index, snapshot)| routers.contains(index) && snapshot.router.is_active())
+        .map(|(_, snapshot)| snapshot.router)
+        .collect()
 }
 
 /// From the command to a peer's claim: an advert of the old priority may have left just before, and

@@ -11,6 +11,8 @@ mod handover;
 mod hops;
 mod mirror;
 mod programs_log;
+mod reload;
+mod restart;
 mod routers;
 mod run;
 mod services;

@@ -23,6 +23,23 @@ pub(super) struct Built {
     pub(super) spec: RouterSpec,
 }
 
+impl Built {
+    /// Whether another is the same to the VRRP thread and to XDP, but for the priority.
+    pub(super) fn same_protocol(&self, other: &Self) -> bool {
+        let owner = |built: &Self| built.spec.router.priority == Priority::OWNER;
+        let theirs = RouterSpec {
+            router: VrrpRouter {
+                priority: self.spec.router.priority,
+                ..other.spec.router.clone()
+            },
+            ..other.spec.clone()
+        };
+        self.entry.config == other.entry.config
+            && self.spec == theirs
+            && owner(self) == owner(other)
+    }
+}
+
 /// None if the machine lacks an interface or an address: `against_system` said so before.
 pub(super) fn build(
     config: &Config,

@@ -25,6 +25,7 @@ use super::{
     alerts,
     clients::Clients,
     flows::Flows,
+    restart::Wish,
     services::Services,
     start::{Parts, start},
     tracking::{CHECK_PATIENCE, Found, Tracking},
@@ -53,6 +54,14 @@ const ROUTES_SETTLE: Duration = Duration::from_millis(20);
 pub(super) struct Node {
     pub(super) config: Config,
     pub(super) adopted: bool,
+    /// Where the configuration came from.
+    pub(super) file: PathBuf,
+    /// This program's file, as it was named at the start: later the kernel may call it deleted.
+    pub(super) exe: PathBuf,
+    /// What was asked for over the control socket, and must be done outside of [`Node::serve`].
+    pub(super) wish: Option<Wish>,
+    /// How many slots the maps have.
+    pub(super) slot_capacity: u32,
     pub(super) socket: PathBuf,
     pub(super) started: Instant,
     pub(super) watch: Watch,
@@ -115,11 +124,27 @@ pub fn run(file: &Path, socket: Option<&Path>) -> anyhow::Result<()> {
         // Before anything is started: a signal that comes meanwhile ends the node in order.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut node = start(config, &socket).await?;
-        tokio::select! {
-            () = node.serve() => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut node = start(config, file, &socket).await?;
+        loop {
+            let wish = tokio::select! {
+                () = node.serve() => node.wish.take().unwrap_or(Wish::Stop),
+                _ = terminate.recv() => Wish::Stop,
+                _ = interrupt.recv() => Wish::Stop,
+                _ = hangup.recv() => Wish::Reload,
+            };
+            match wish {
+                Wish::Stop => break,
+                Wish::Reload => match node.reload().await {
+                    Ok(None) => {}
+                    Ok(Some(reason)) => {
+                        info!("{reason}: restarting within the leases");
+                        node.restart_without_loss().await;
+                    }
+                    Err(error) => error!("{error:#}; nothing was changed"),
+                },
+                Wish::Restart => node.restart_without_loss().await,
+            }
         }
         info!("stopping");
         let taken = node.hand_everything_over();
@@ -151,7 +176,8 @@ async fn at(time: Option<Instant>) {
 }
 
 impl Node {
-    async fn serve(&mut self) {
+    /// Until there is a [`Wish`], or nothing can be known any more.
+    pub(super) async fn serve(&mut self) {
         self.set_links();
         self.apply_standings();
         let mut tick = interval(TICK);
@@ -174,7 +200,12 @@ impl Node {
                         error!(%error, "the routes could not be followed");
                     }
                 }
-                Some(call) = self.call_queue.recv() => self.answer(call),
+                Some(call) = self.call_queue.recv() => {
+                    self.answer(call).await;
+                    if self.wish.is_some() {
+                        return;
+                    }
+                }
                 _ = tick.tick() => {
                     ticks = ticks.wrapping_add(1);
                     self.tick(ticks).await;
@@ -298,7 +329,7 @@ impl Node {
         }
     }
 
-    fn set_links(&mut self) {
+    pub(super) fn set_links(&mut self) {
         for (index, router) in self.config.routers.iter().enumerate() {
             let interface = self
                 .attached

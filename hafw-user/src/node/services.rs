@@ -2,7 +2,7 @@
 //! its plans into the tables.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -62,27 +62,36 @@ impl Services {
             Found::Adoptable => Balancer::adopt(capacity, &tables.found()?),
             Found::Nothing | Found::Unfit => Balancer::new(capacity),
         };
-        let specs: Vec<_> = config
-            .services
-            .iter()
-            .map(|service| spec(config, service))
-            .collect();
-        let mut backends: Vec<_> = config
-            .services
-            .iter()
-            .flat_map(|service| &service.backends)
-            .map(|backend| backend.address.value.ip())
-            .collect();
-        backends.sort_unstable();
-        backends.dedup();
         let mut services = Self {
             balancer,
             hops: Hops::default(),
-            backends,
+            backends: Vec::new(),
         };
-        let plan = services.balancer.configure(&specs)?;
-        apply(tables, &plan)?;
+        services.configure(config, tables)?;
         Ok(services)
+    }
+
+    /// Makes the tables what the configuration says. Nothing is changed where there is no room.
+    pub(super) fn configure(
+        &mut self,
+        config: &Config,
+        tables: &mut Tables,
+    ) -> Result<(), ServiceError> {
+        let plan = self.balancer.configure(&specs(config))?;
+        apply(tables, &plan)?;
+        self.backends = backends(config);
+        Ok(())
+    }
+
+    /// Whether [`Self::configure`] and [`Self::follow_routes`] would go well.
+    pub(super) async fn may_become(&self, config: &Config, handle: &Handle) -> anyhow::Result<()> {
+        self.balancer.clone().configure(&specs(config))?;
+        for backend in backends(config) {
+            if let Err(error @ NextHopError::Local(_)) = resolve(handle, backend).await {
+                return Err(error.into());
+            }
+        }
+        Ok(())
     }
 
     /// Asks the kernel for the way to each backend; returns those whose way is another than before.
@@ -272,6 +281,21 @@ impl Services {
 /// The key of a service.
 pub(super) fn key(service: &Service) -> ServiceKey {
     ServiceKey::new(service.vip.value, service.port, service.protocol.number())
+}
+
+fn specs(config: &Config) -> Vec<ServiceSpec> {
+    let services = config.services.iter();
+    services.map(|service| spec(config, service)).collect()
+}
+
+/// The addresses of all backends, each once.
+fn backends(config: &Config) -> Vec<IpAddr> {
+    let services = config.services.iter();
+    let backends: BTreeSet<_> = services
+        .flat_map(|service| &service.backends)
+        .map(|backend| backend.address.value.ip())
+        .collect();
+    backends.into_iter().collect()
 }
 
 fn spec(config: &Config, service: &Service) -> ServiceSpec {

@@ -53,7 +53,7 @@ const CHANGES: usize = 1024;
 
 /// Brings a node up. What was put into the kernel before a failure is taken out again, unless it
 /// was there before.
-pub(super) async fn start(config: Config, socket: &Path) -> anyhow::Result<Node> {
+pub(super) async fn start(config: Config, file: &Path, socket: &Path) -> anyhow::Result<Node> {
     system::check()?;
     let facts = SystemFacts::gather().context("cannot list the interfaces")?;
     against_system(&config, &facts)?;
@@ -78,6 +78,7 @@ pub(super) async fn start(config: Config, socket: &Path) -> anyhow::Result<Node>
     let mut adopted = false;
     match bring_up(config, facts, socket, watch, &parts, &mut adopted).await {
         Ok(mut node) => {
+            node.file = file.to_path_buf();
             node.parts = Some(parts);
             Ok(node)
         }
@@ -122,7 +123,7 @@ async fn bring_up(
     parts.routes.set(&vips).await?;
 
     let mut datapath = Datapath::open(&parts.pins, &interfaces, slots)?;
-    let found = datapath.found;
+    let (found, slot_capacity) = (datapath.found, datapath.capacity);
     *adopted = found == Found::Adoptable;
     let macs = macs(&interfaces, &facts);
     datapath
@@ -231,6 +232,10 @@ async fn bring_up(
         adopted: *adopted,
         links: links(&snapshot),
         link_stir,
+        file: std::path::PathBuf::new(),
+        exe: std::env::current_exe().context("cannot find this program's own file")?,
+        wish: None,
+        slot_capacity,
         socket: socket.to_path_buf(),
         started: StdInstant::now(),
         config,
@@ -259,7 +264,10 @@ async fn bring_up(
     })
 }
 
-fn interfaces(config: &Config, facts: &SystemFacts) -> anyhow::Result<Vec<InterfaceSpec>> {
+pub(super) fn interfaces(
+    config: &Config,
+    facts: &SystemFacts,
+) -> anyhow::Result<Vec<InterfaceSpec>> {
     if config.interfaces.len() > MAX_IFACES as usize {
         bail!(
             "{} interfaces: at most {MAX_IFACES} are supported",

@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Node {
-    pub(super) fn answer(&mut self, Call { request, reply }: Call) {
+    pub(super) async fn answer(&mut self, Call { request, reply }: Call) {
         let answer = match request {
             Request::Status => {
                 let mut status = self.status();
@@ -42,6 +42,8 @@ impl Node {
                 backend,
                 end,
             } => self.drain_backend(&service, &backend, !end),
+            Request::Reload => self.answer_reload().await,
+            Request::Restart => self.answer_restart().await,
             Request::Handover { router, end } => self.handover(&router, !end),
         };
         // The asker may have gone.

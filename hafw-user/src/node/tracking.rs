@@ -96,6 +96,19 @@ impl Tracking {
         }
     }
 
+    /// Takes over what another configuration's checks reported, by their names, and what its routers
+    /// were told, by their order.
+    pub(crate) fn carry_on(&mut self, before: &Self) {
+        for check in &mut self.checks {
+            let same = |old: &&Check| old.name == check.name && old.proxy == check.proxy;
+            check.found = before.checks.iter().find(same).and_then(|old| old.found);
+        }
+        for (router, old) in self.routers.iter_mut().zip(&before.routers) {
+            router.link_up = old.link_up;
+            router.handed_over = old.handed_over;
+        }
+    }
+
     /// A check reported.
     pub(crate) fn set_check(&mut self, check: usize, found: Found) {
         if let Some(check) = self.checks.get_mut(check) {

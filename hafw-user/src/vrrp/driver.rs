@@ -31,7 +31,7 @@ const GRACE_MARGIN: Duration = Duration::from_secs(1);
 const GRACE_MORE: Duration = Duration::from_secs(10);
 
 /// One virtual router of the node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterSpec {
     /// Name, for the log.
     pub name: String,

@@ -1,0 +1,143 @@
+//! `hafw reload` and SIGHUP: makes the node what its changed file says.
+//!
+//! What may be refused is refused before anything is touched. Services, checks, priorities and the
+//! proxy's part change while the node runs; for anything else the node restarts within its leases.
+
+use anyhow::{Context as _, bail};
+use tracing::info;
+
+use super::{
+    checks::{Around, check_target},
+    restart::Wish,
+    routers::{self, Built},
+    run::Node,
+    services::nat_sources,
+    start::interfaces,
+};
+use crate::{
+    config::{self, Config, SystemFacts, against_system},
+    control::Answer,
+};
+
+impl Node {
+    /// On request.
+    pub(super) async fn answer_reload(&mut self) -> Answer {
+        match self.reload().await {
+            Ok(None) => Answer::Done("the file is in force".to_owned()),
+            Ok(Some(reason)) => {
+                self.wish = Some(Wish::Restart);
+                Answer::Done(format!(
+                    "{reason}: restarting within the leases to put the file into force"
+                ))
+            }
+            Err(error) => Answer::Error(format!("{error:#}; nothing was changed")),
+        }
+    }
+
+    /// Puts the file into force. Returns why that takes a restart, if it does: nothing is changed
+    /// then.
+    ///
+    /// # Errors
+    /// The file, the machine, or the proxy refuses; nothing is changed.
+    pub(super) async fn reload(&mut self) -> anyhow::Result<Option<String>> {
+        let new = config::load(&self.file)?;
+        let facts = SystemFacts::gather().context("cannot list the interfaces")?;
+        against_system(&new, &facts)?;
+        let (old, wanted) = (&self.config.node, &new.node);
+        if (&old.state_dir, &old.pin_dir) != (&wanted.state_dir, &wanted.pin_dir) {
+            bail!("`state_dir` and `pin_dir` cannot be changed while the node runs: stop it first");
+        }
+        let built = build(&new, &facts)?;
+        if let Some(reason) = self.needs_restart(&new, &facts, &built)? {
+            self.check_successor().await?;
+            return Ok(Some(reason));
+        }
+        self.services.may_become(&new, &self.watch.handle()).await?;
+        if let (Some(proxy), Some(wanted)) = (&self.proxy, &new.proxy) {
+            proxy.handle.reload(wanted.clone()).await?;
+        }
+        self.put_into_force(new, &built).await?;
+        info!("the changed file is in force");
+        Ok(None)
+    }
+
+    async fn put_into_force(&mut self, new: Config, built: &[Built]) -> anyhow::Result<()> {
+        let handle = self.watch.handle();
+        let sources = nat_sources(&new);
+        // As at the start: replies of backends that come are known before packets go there, and
+        // those of backends that go until none do.
+        self.clients.tables().add_sources(&sources)?;
+        self.services.configure(&new, &mut self.tables)?;
+        self.services.follow_routes(&handle).await?;
+        self.services.put_all_hops(&mut self.tables)?;
+        self.services.solicit(&handle).await;
+        self.clients.tables().retain_sources(&sources)?;
+        // A VIP may have got its first service, or lost its last.
+        let entries: Vec<_> = built.iter().map(|router| router.entry.clone()).collect();
+        self.tables.set_routers(&entries)?;
+
+        let before = std::mem::replace(&mut self.tracking, routers::tracking(&new));
+        self.tracking.carry_on(&before);
+        let around = Around {
+            proxy: self.proxy.as_ref().map(|proxy| &proxy.control),
+            netlink: &handle,
+            links: &self.link_stir,
+        };
+        let mut targets = new
+            .checks
+            .iter()
+            .map(|check| check_target(check, &around))
+            .collect::<Result<Vec<_>, _>>()?;
+        targets.extend(self.services.targets(&new)?);
+        self.prober.set_targets(targets);
+        self.config = new;
+        self.set_links();
+        self.apply_standings();
+        Ok(())
+    }
+
+    /// Why the change from the running configuration takes a restart, if it does.
+    fn needs_restart(
+        &self,
+        new: &Config,
+        facts: &SystemFacts,
+        built: &[Built],
+    ) -> anyhow::Result<Option<String>> {
+        let old = &self.config;
+        let running = build(old, facts)?;
+        let interfaces = |config: &Config| {
+            let of = |i: &config::Interface| (i.name.value.clone(), i.xdp_mode);
+            config.interfaces.iter().map(of).collect::<Vec<_>>()
+        };
+        let moved = running.len() != built.len()
+            || running.iter().zip(built).any(|(a, b)| !a.same_protocol(b));
+        let slots: u32 = new.services.iter().map(|service| service.slots).sum();
+        let same_alerts = match (&old.alerts, &new.alerts) {
+            (Some(old), Some(new)) => old.says_the_same(new),
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        let reason = if interfaces(old) != interfaces(new) {
+            Some("other interfaces")
+        } else if moved {
+            Some("other virtual routers")
+        } else if old.proxy.is_some() != new.proxy.is_some() {
+            Some("the proxy comes or goes")
+        } else if slots > self.slot_capacity {
+            Some("more slots than the maps have")
+        } else if old.node.id != new.node.id {
+            Some("another id")
+        } else if !same_alerts {
+            Some("other alerts")
+        } else if old.metrics != new.metrics {
+            Some("another address of the metrics")
+        } else {
+            None
+        };
+        Ok(reason.map(str::to_owned))
+    }
+}
+
+fn build(config: &Config, facts: &SystemFacts) -> anyhow::Result<Vec<Built>> {
+    let interfaces = interfaces(config, facts)?;
+    routers::build(config, facts, &interfaces).context("an interface is gone, or has no address")
+}
