@@ -78,6 +78,8 @@ pub struct ServiceState {
 pub struct BackendState {
     /// Address and port.
     pub address: String,
+    /// Its weight; 0 of one that is drained or has gone.
+    pub weight: u32,
     /// Gets new flows.
     pub up: bool,
     /// The next hop's MAC; empty while it is not resolved.
