@@ -226,6 +226,11 @@ fn keys_that_are_unknown_or_not_carried_out_are_refused() {
             "did you mean `path_prefix`?",
         ),
         (
+            "balance =",
+            "http2 = true\nhealth = { http = \"/\" }\nbalance =",
+            "probes speak HTTP/1.1 in clear",
+        ),
+        (
             "connect_timeout =",
             "http2 = 1\nconnect_timeout =",
             "expected true or false",

@@ -50,6 +50,15 @@ pub(super) fn read(document: &Document, section: &Section) -> Option<Upstream> {
         section.wrong("proxy_protocol", what);
     }
     let tls = section.table("tls");
+    if let Some(Some(health)) = &health
+        && health.http.is_some()
+        && health.port.is_none()
+        && (http2 || tls.is_some() || proxy_protocol.is_some())
+    {
+        let what = "probes speak HTTP/1.1 in clear: expected tcp = true or a port for them, where \
+                    there is tls, http2 or proxy_protocol";
+        section.wrong("health", what);
+    }
     let servers: Vec<_> = servers.iter().filter_map(read_server).collect();
     let tls = tls.map(|tls| upstream_tls::read(document, &tls, &servers, http2));
     section.finish();
