@@ -123,8 +123,9 @@ fn a_usual_advert_takes_few_bytes_of_the_ring() {
     let mut kernel = Kernel::load(&object::programs());
     let world = World::at(kernel.clock());
     kernel.install(&world);
+    let usual = advert();
     for _ in 0..2000 {
-        let _ = kernel.receive(&advert());
+        let _ = kernel.receive(&usual);
     }
     assert_eq!(kernel.observed().events.len(), 2000);
 }
