@@ -95,7 +95,14 @@ pub fn choose<T: FlowTables>(
         return backend_of(entry);
     }
     if segment.is_tcp
-        && let Some(backend) = established(tables, slot, key, segment, known.is_some(), jiffies)
+        && let Some(backend) = established(
+            tables,
+            (index, slot),
+            key,
+            segment,
+            known.is_some(),
+            jiffies,
+        )
     {
         return backend;
     }
@@ -116,22 +123,30 @@ fn open<T: FlowTables>(
     known: Option<(FlowWords<'_>, FlowEntry)>,
     jiffies: u64,
 ) -> u32 {
-    if let Some((_, entry)) = known
-        && is_current(entry, jiffies)
-    {
-        return backend_of(entry);
-    }
+    let known = match known {
+        Some((_, entry)) if is_current(entry, jiffies) => backend_of(entry),
+        Some(_) | None => NO_BACKEND,
+    };
     let flow = key.fingerprint();
     let Some(place) = tables.embryo(flow.index) else {
-        return slot.current();
+        return if known == NO_BACKEND {
+            slot.current()
+        } else {
+            known
+        };
     };
+    let mut backend = slot.current();
     if let Some(embryo) = Embryo::of(flow, [place[0].load(), place[1].load()])
         && embryo.sequence == segment.sequence
         && lives(tables, embryo.backend)
     {
-        return embryo.backend;
+        backend = embryo.backend;
     }
-    let backend = slot.current();
+    if known != NO_BACKEND {
+        // If it is a new connection after all, its next SYN may come when the entry is not current
+        // any more.
+        backend = known;
+    }
     if backend != NO_BACKEND {
         let sequence = segment.sequence;
         let [first, second] = Embryo {
@@ -151,7 +166,7 @@ fn open<T: FlowTables>(
 #[inline(always)]
 fn established<T: FlowTables>(
     tables: &T,
-    slot: Slot,
+    (index, slot): (u32, Slot),
     key: &FlowKey,
     segment: Segment,
     has_entry: bool,
@@ -170,10 +185,13 @@ fn established<T: FlowTables>(
             seen_at: jiffies,
         };
         tables.put_flow(key, entry);
-    } else if has_entry {
+        return Some(embryo.backend);
+    }
+    if has_entry {
         tables.remove_flow(key);
     }
-    Some(embryo.backend)
+    // Noted as any flow of the base: it must not be taken for ended while this one goes on.
+    Some(base(tables, index, slot, jiffies))
 }
 
 /// The backend of what was there before the slot moved, while that one lives.

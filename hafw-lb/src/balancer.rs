@@ -127,7 +127,9 @@ impl Balancer {
                     backend,
                     weight,
                 } => {
-                    if let Some(entry) = self.entry(service, backend) {
+                    // One that is leaving gets no new flows, whatever is said of it.
+                    let entry = self.entry(service, backend);
+                    if let Some(entry) = entry.filter(|entry| !entry.leaving) {
                         entry.weight = weight;
                     }
                 }
