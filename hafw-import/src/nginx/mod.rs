@@ -1,4 +1,4 @@
-//! nginx.conf, or a file of its `http` block. [`parse`] makes statements of files; the other modules
+//! nginx.conf, or a file of its `http` block. [`mod@parse`] makes statements of files; the other modules
 //! say what they come to in hafw.toml.
 
 mod condition;

@@ -23,7 +23,7 @@ pub struct OptionsPlan {
     pages: Vec<ErrorPage>,
 }
 
-/// A compiled [`RateLimit`].
+/// A compiled [`crate::model::RateLimit`].
 #[derive(Clone, Debug)]
 pub struct RatePlan {
     pub rate: Rate,
