@@ -6,10 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
-    check, config,
+    check,
+    cluster::Key,
+    config,
     control::{
         Answer, Protocol, Request, TraceRequest, ask, render_drain, render_status, render_trace,
     },
@@ -83,6 +86,12 @@ enum Command {
     },
     /// Say keepalived's and nginx's configuration in hafw's words; what has no equivalent goes to stderr
     Import(ImportArgs),
+    /// Make a key for [cluster]; every node gets the same
+    Key {
+        /// The file to write, for its owner alone; default: standard output
+        #[arg(short = 'o', long = "output", value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Remove what a dead controller left: programs, pins, routes, sysctls
     Detach(File),
 }
@@ -188,6 +197,18 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Drain(backend) => drain(socket, backend, false),
         Command::Undrain(backend) => drain(socket, backend, true),
+        Command::Key { output } => {
+            let key = Key::generate().context("cannot make a key")?;
+            match output {
+                Some(file) => key
+                    .write(&file)
+                    .with_context(|| format!("cannot write {}", file.display())),
+                None => {
+                    print(&key.text());
+                    Ok(())
+                }
+            }
+        }
         Command::Detach(File { file }) => node::detach(&file),
     }
 }

@@ -4,6 +4,7 @@
 pub mod alert;
 pub mod check;
 pub mod cli;
+pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod control;

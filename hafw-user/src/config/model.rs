@@ -14,6 +14,7 @@ pub use hafw_vrrp::Auth;
 
 use crate::{
     alert::{Kind, Mail, Webhook},
+    cluster::ClusterSpec,
     datapath::XdpMode,
 };
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub listeners: Vec<Located<SocketAddr>>,
     /// `[alerts]`.
     pub alerts: Option<Alerting>,
+    /// `[cluster]`.
+    pub cluster: Option<ClusterSpec>,
     /// `[metrics] listen`.
     pub metrics: Option<SocketAddr>,
     /// What is allowed, and hardly what was meant.

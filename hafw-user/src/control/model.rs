@@ -115,6 +115,8 @@ pub struct Status {
     pub routers: Vec<RouterStatus>,
     /// `[[check]]`s.
     pub checks: Vec<CheckStatus>,
+    /// The other nodes of `[cluster]`.
+    pub cluster: Vec<ClusterPeerStatus>,
     /// L4 services.
     pub services: Vec<ServiceStatus>,
     /// The L7 proxy, where the configuration has one.
@@ -229,6 +231,23 @@ pub struct CheckStatus {
     pub up: Option<bool>,
     /// What the last result was.
     pub reason: String,
+}
+
+/// Another node, over the channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterPeerStatus {
+    /// Its id.
+    pub id: String,
+    /// Of its program; empty before its first word.
+    pub version: String,
+    /// Its heartbeats arrive.
+    pub heard: bool,
+    /// Since the last, ms; None before the first.
+    pub last_ms: Option<u64>,
+    /// This node's heartbeats reach it.
+    pub sending: bool,
+    /// What stands in the way; empty if nothing does.
+    pub problem: String,
 }
 
 /// One service.

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    AlertStatus, BackendStatus, DrainAnswer, PeerStatus, RouterStatus, ServiceStatus, Status,
-    TraceAnswer,
+    AlertStatus, BackendStatus, ClusterPeerStatus, DrainAnswer, PeerStatus, RouterStatus,
+    ServiceStatus, Status, TraceAnswer,
 };
 
 /// The status, most important first.
@@ -89,6 +89,9 @@ fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
             check.name,
             because(&check.reason)
         )?;
+    }
+    for peer in &status.cluster {
+        write_cluster_peer(out, peer)?;
     }
     for service in &status.services {
         write_service(out, service)?;
@@ -179,6 +182,33 @@ fn write_router(out: &mut String, router: &RouterStatus) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+fn write_cluster_peer(out: &mut String, peer: &ClusterPeerStatus) -> std::fmt::Result {
+    let ClusterPeerStatus {
+        id,
+        version,
+        heard,
+        last_ms,
+        sending,
+        problem,
+    } = peer;
+    let heard = match (heard, last_ms) {
+        (true, _) => "heard".to_owned(),
+        (false, Some(ms)) => format!("SILENT for {}", duration(*ms)),
+        (false, None) => "NOT HEARD yet".to_owned(),
+    };
+    let reached = if *sending { "reached" } else { "NOT REACHED" };
+    let version = if version.is_empty() {
+        String::new()
+    } else {
+        format!(", hafw {version}")
+    };
+    writeln!(
+        out,
+        "cluster {id}: {heard}, {reached}{}{version}",
+        because(problem)
+    )
 }
 
 fn write_service(out: &mut String, service: &ServiceStatus) -> std::fmt::Result {

@@ -4,6 +4,7 @@ mod adopt;
 mod alerts;
 mod checks;
 mod clients;
+mod cluster;
 mod detach;
 mod drain;
 mod flows;

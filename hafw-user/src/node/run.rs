@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     alert::Alerts,
+    cluster::Cluster,
     config::{self, Config},
     control::Call,
     datapath::{Attached, Counters, InterfaceSpec, LeaseTable, PeerTable, Tables, UnresolvedRing},
@@ -93,6 +94,7 @@ pub(super) struct Node {
     pub(super) probe_queue: mpsc::UnboundedReceiver<ProbeEvent>,
     pub(super) call_queue: mpsc::Receiver<Call>,
     pub(super) alerts: Arc<Alerts>,
+    pub(super) cluster: Option<Cluster>,
 }
 
 /// What the VRRP thread was told of a router.

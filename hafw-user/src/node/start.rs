@@ -28,6 +28,7 @@ use super::{
     alerts,
     checks::{Around, check_target},
     clients::Clients,
+    cluster,
     flows::Flows,
     programs_log,
     routers::{self, Built},
@@ -199,6 +200,8 @@ async fn bring_up(
     alerts::follow(Arc::clone(&alerts), changed);
     let vrrp = spawn(driver, specs)?;
 
+    let cluster = cluster::start(&config, &vrrp, &leases);
+
     let proxy = start_proxy(&config).await?;
     let (probe_events, probe_queue) = mpsc::unbounded_channel();
     let mut prober = Prober::new(probe_events);
@@ -261,6 +264,7 @@ async fn bring_up(
         probe_queue,
         call_queue,
         alerts,
+        cluster,
     })
 }
 

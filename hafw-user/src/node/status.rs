@@ -11,10 +11,11 @@ use tracing::warn;
 
 use super::run::Node;
 use crate::{
+    cluster::{Cluster, Peer},
     config::{Router, Service},
     control::{
-        Answer, BackendStatus, Call, CheckStatus, InterfaceStatus, PeerStatus, ProxyStatus,
-        Request, RouterStatus, ServiceStatus, Status,
+        Answer, BackendStatus, Call, CheckStatus, ClusterPeerStatus, InterfaceStatus, PeerStatus,
+        ProxyStatus, Request, RouterStatus, ServiceStatus, Status,
     },
     probe::{Latest, TargetId},
     sys::clock,
@@ -69,6 +70,7 @@ impl Node {
                 .map(|(index, (r, s))| self.router(index, r, s))
                 .collect(),
             checks: self.checks(),
+            cluster: self.cluster_peers(),
             services: self
                 .config
                 .services
@@ -179,6 +181,21 @@ impl Node {
             CheckStatus { name, up, reason }
         };
         self.config.checks.iter().map(status).collect()
+    }
+
+    fn cluster_peers(&self) -> Vec<ClusterPeerStatus> {
+        let now = clock::now();
+        let since = |at| ms(now.saturating_duration_since(at));
+        let peers = self.cluster.iter().flat_map(Cluster::peers);
+        let status = |peer: Peer| ClusterPeerStatus {
+            last_ms: peer.beat_at.map(since),
+            id: peer.id,
+            version: peer.version,
+            heard: peer.heard,
+            sending: peer.sending,
+            problem: peer.problem,
+        };
+        peers.map(status).collect()
     }
 
     fn service(&self, config: &Service) -> ServiceStatus {

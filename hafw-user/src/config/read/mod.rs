@@ -3,6 +3,7 @@
 
 mod alerts;
 mod check;
+mod cluster;
 mod router;
 mod service;
 
@@ -17,7 +18,7 @@ use hafw_config::{Document, Located, Section, Warning};
 use hafw_l7::{config::listeners, model::ProxyConfig};
 
 use super::model::{Alerting, Check, Config, Interface, Node, Remains, Router, Service};
-use crate::datapath::XdpMode;
+use crate::{cluster::ClusterSpec, datapath::XdpMode};
 
 const STATE_DIR: &str = "/run/hafw";
 /// The longest state_dir: the names of the sockets in it must fit `sockaddr_un` (108 bytes,
@@ -40,6 +41,7 @@ pub(super) struct Draft {
     pub(super) listeners: Vec<Located<SocketAddr>>,
     pub(super) alerts: Option<Alerting>,
     pub(super) metrics: Option<SocketAddr>,
+    pub(super) cluster: Option<ClusterSpec>,
     /// There was no mistake in any router: one that is not in `routers` does not exist.
     pub(super) routers_complete: bool,
     /// As `routers_complete`.
@@ -59,6 +61,7 @@ impl Draft {
             listeners,
             alerts,
             metrics,
+            cluster,
             ..
         } = self;
         for router in &routers {
@@ -84,6 +87,7 @@ impl Draft {
             listeners,
             alerts,
             metrics,
+            cluster,
             warnings,
         })
     }
@@ -111,7 +115,9 @@ pub(super) fn draft(document: &Document) -> Draft {
     let metrics = root
         .table("metrics")
         .and_then(|section| alerts::metrics(&section));
-    root.not_yet("cluster", &[]);
+    let cluster = root
+        .table("cluster")
+        .and_then(|section| cluster::cluster(&section, node.as_ref()));
     root.finish();
     Draft {
         node,
@@ -123,6 +129,7 @@ pub(super) fn draft(document: &Document) -> Draft {
         listeners,
         alerts,
         metrics,
+        cluster,
         routers_complete: before == after_routers,
         checks_complete: after_routers == after_checks,
     }

@@ -1,6 +1,6 @@
 //! Keys that are unknown or not carried out, and several mistakes at once.
 
-use super::{super::parse, FULL, LEAST, problems};
+use super::{super::parse, FULL, problems};
 
 #[test]
 fn what_this_version_does_not_carry_out_is_refused() {
@@ -60,12 +60,6 @@ fn what_this_version_does_not_carry_out_is_refused() {
     ] {
         assert_eq!(problems(from, to), expected);
     }
-    assert_eq!(
-        parse("f", &format!("{LEAST}[cluster]\nx = 1\n"))
-            .unwrap_err()
-            .to_string(),
-        "f:8:1: cluster: not in this version"
-    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is read, what it means, and the exact words for what is refused.
 
 mod alerts;
+mod cluster;
 mod keys;
 mod machine;
 mod meaning;

@@ -1,0 +1,121 @@
+//! The channel between the nodes: authenticated, encrypted, and apart from the VIPs' network where
+//! a second path exists. A node tells its peers its state ten times a second. Without the channel,
+//! or with a peer that cannot be understood, a node works as before.
+//!
+//! It runs in tasks of its own; neither the VRRP thread nor the node's loop waits for it.
+
+mod key;
+mod link;
+mod message;
+mod peers;
+mod session;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+
+pub use key::Key;
+pub use message::{Heartbeat, RouterBeat};
+pub use peers::Peer;
+
+use crate::sys::clock;
+use peers::Peers;
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// `[cluster]`.
+#[derive(Clone, Debug)]
+pub struct ClusterSpec {
+    /// Where peers dial this node.
+    pub listen: SocketAddr,
+    /// Shared by all nodes.
+    pub key: Key,
+    /// The other nodes.
+    pub peers: Vec<PeerSpec>,
+}
+
+/// An entry of `peers`.
+#[derive(Clone, Debug)]
+pub struct PeerSpec {
+    /// Its `[node] id`.
+    pub id: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// The running channel; dropping it ends it.
+#[derive(Debug)]
+pub struct Cluster {
+    peers: Arc<Mutex<Peers>>,
+    _tasks: JoinSet<()>,
+}
+
+/// What all tasks need.
+struct Shared {
+    id: String,
+    listen: SocketAddr,
+    key: Key,
+    peers: Arc<Mutex<Peers>>,
+    state: Box<dyn Fn() -> Heartbeat + Send + Sync>,
+}
+
+impl Cluster {
+    /// Starts it on the current tokio runtime. `state` is asked for each heartbeat.
+    #[must_use]
+    pub fn start(
+        spec: &ClusterSpec,
+        id: &str,
+        state: impl Fn() -> Heartbeat + Send + Sync + 'static,
+    ) -> Self {
+        let ids = spec.peers.iter().map(|peer| peer.id.clone());
+        let peers = Arc::new(Mutex::new(Peers::new(ids)));
+        let shared = Arc::new(Shared {
+            id: id.to_owned(),
+            listen: spec.listen,
+            key: spec.key.clone(),
+            peers: Arc::clone(&peers),
+            state: Box::new(state),
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(link::listen(Arc::clone(&shared)));
+        for PeerSpec { id, address } in &spec.peers {
+            tasks.spawn(link::dial(Arc::clone(&shared), id.clone(), *address));
+        }
+        tasks.spawn(async move {
+            let mut tick = interval(TICK);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                let news = shared.peers().tick(clock::now());
+                shared.report(news);
+            }
+        });
+        Self {
+            peers,
+            _tasks: tasks,
+        }
+    }
+
+    /// What is known of the peers, in the order of the configuration.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Peer> {
+        lock(&self.peers).all().to_vec()
+    }
+}
+
+impl Shared {
+    fn peers(&self) -> MutexGuard<'_, Peers> {
+        lock(&self.peers)
+    }
+}
+
+fn lock(peers: &Mutex<Peers>) -> MutexGuard<'_, Peers> {
+    peers.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,47 @@
+//! What this node tells its peers over the channel.
+
+use std::sync::Arc;
+
+use crate::{
+    cluster::{Cluster, Heartbeat, RouterBeat},
+    config::Config,
+    datapath::LeaseTable,
+    sys::clock,
+    vrrp,
+};
+
+/// Starts the channel, where the configuration has one.
+pub(super) fn start(
+    config: &Config,
+    vrrp: &vrrp::Handle,
+    leases: &Arc<LeaseTable>,
+) -> Option<Cluster> {
+    let spec = config.cluster.as_ref()?;
+    let (vrrp, leases) = (vrrp.clone(), Arc::clone(leases));
+    let names: Vec<_> = config
+        .routers
+        .iter()
+        .map(|router| (router.name.value.clone(), router.is_ipv6()))
+        .collect();
+    let state = move || {
+        let (now, snapshots) = (clock::now(), vrrp.snapshots());
+        let routers = names.iter().zip(&snapshots).enumerate();
+        let beat =
+            |(index, ((name, ipv6), snapshot)): (usize, (&(String, bool), &vrrp::Snapshot))| {
+                let router = &snapshot.router;
+                RouterBeat {
+                    name: name.clone(),
+                    vrid: router.config().vrid.get(),
+                    ipv6: *ipv6,
+                    state: router.state().kind().name().to_owned(),
+                    priority: router.priority().get(),
+                    attracting: leases.is_attracting(index, now),
+                    witness: None,
+                }
+            };
+        Heartbeat {
+            routers: routers.map(beat).collect(),
+        }
+    };
+    Some(Cluster::start(spec, &config.node.id, state))
+}
