@@ -31,7 +31,7 @@ use peers::Peers;
 const TICK: Duration = Duration::from_millis(100);
 
 /// `[cluster]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSpec {
     /// Where peers dial this node.
     pub listen: SocketAddr,
@@ -42,7 +42,7 @@ pub struct ClusterSpec {
 }
 
 /// An entry of `peers`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerSpec {
     /// Its `[node] id`.
     pub id: String,

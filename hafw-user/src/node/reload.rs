@@ -130,6 +130,8 @@ impl Node {
             Some("other alerts")
         } else if old.metrics != new.metrics {
             Some("another address of the metrics")
+        } else if old.cluster != new.cluster {
+            Some("another cluster")
         } else {
             None
         };
