@@ -86,7 +86,7 @@ enum Command {
     },
     /// Say keepalived's and nginx's configuration in hafw's words; what has no equivalent goes to stderr
     Import(ImportArgs),
-    /// Make a key for [cluster]; every node gets the same
+    /// Make the key that the nodes of a cluster share
     Key {
         /// The file to write, for its owner alone; default: standard output
         #[arg(short = 'o', long = "output", value_name = "FILE")]
