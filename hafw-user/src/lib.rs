@@ -15,5 +15,6 @@ pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod probe;
+pub mod split_brain;
 pub mod sys;
 pub mod vrrp;

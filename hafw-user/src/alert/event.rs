@@ -13,14 +13,17 @@ pub enum Kind {
     Check,
     /// A backend of a service.
     Backend,
+    /// Evidence of a split brain.
+    SplitBrain,
 }
 
 impl Kind {
     /// All of them, with what the configuration calls them.
-    pub const WORDS: [(&'static str, Self); 3] = [
+    pub const WORDS: [(&'static str, Self); 4] = [
         ("router", Self::Router),
         ("check", Self::Check),
         ("backend", Self::Backend),
+        ("split_brain", Self::SplitBrain),
     ];
 
     /// As in the configuration.
@@ -30,6 +33,7 @@ impl Kind {
             Self::Router => "router",
             Self::Check => "check",
             Self::Backend => "backend",
+            Self::SplitBrain => "split_brain",
         }
     }
 
@@ -40,6 +44,7 @@ impl Kind {
             Self::Router => "INSTANCE",
             Self::Check => "CHECK",
             Self::Backend => "BACKEND",
+            Self::SplitBrain => "SPLIT_BRAIN",
         }
     }
 }
@@ -59,6 +64,10 @@ pub enum State {
     Up,
     /// It is not.
     Down,
+    /// Evidence is there.
+    Found,
+    /// It is no longer.
+    Cleared,
 }
 
 impl State {
@@ -72,6 +81,8 @@ impl State {
             Self::Stopped => "stopped",
             Self::Up => "up",
             Self::Down => "down",
+            Self::Found => "found",
+            Self::Cleared => "cleared",
         }
     }
 
@@ -85,6 +96,8 @@ impl State {
             Self::Stopped => "STOP",
             Self::Up => "UP",
             Self::Down => "DOWN",
+            Self::Found => "FOUND",
+            Self::Cleared => "CLEARED",
         }
     }
 }

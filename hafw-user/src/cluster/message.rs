@@ -64,6 +64,9 @@ pub struct RouterBeat {
     /// Whether its witness answers; None without one, or before the first result.
     #[serde(default)]
     pub witness: Option<bool>,
+    /// Since its witness last answered, or since the start, ms; None without one.
+    #[serde(default)]
+    pub unanswered_ms: Option<u64>,
 }
 
 /// What is no message.
@@ -141,6 +144,7 @@ mod tests {
                 priority: 150,
                 attracting: true,
                 witness: Some(false),
+                unanswered_ms: Some(1500),
             }],
         })
     }

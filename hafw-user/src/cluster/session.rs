@@ -226,6 +226,7 @@ mod tests {
             priority: 1,
             attracting: false,
             witness: None,
+            unanswered_ms: None,
         };
         let long = Message::Heartbeat(Heartbeat {
             routers: (0..1024).map(beat).collect(),

@@ -17,7 +17,7 @@ pub use model::{
     Alerting, Auth, Backend, Check, CheckKind, Config, Health, HealthKind, Interface, Mode, Node,
     Protocol, Remains, Router, Service, Track, Vip,
 };
-pub use system::{InterfaceFacts, SystemFacts, against_system, remarks, source_of};
+pub use system::{InterfaceFacts, SystemFacts, against_system, remarks, source_of, witness_source};
 
 /// Where `hafw` looks when it is told nothing.
 pub const DEFAULT_FILE: &str = "/etc/hafw/hafw.toml";

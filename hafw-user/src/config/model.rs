@@ -16,6 +16,7 @@ use crate::{
     alert::{Kind, Mail, Webhook},
     cluster::ClusterSpec,
     datapath::XdpMode,
+    split_brain::Policy,
 };
 
 /// The whole file.
@@ -119,6 +120,12 @@ pub struct Router {
     pub grace: Duration,
     /// Tracked checks.
     pub track: Vec<Track>,
+    /// What an isolated node does.
+    pub split_brain: Policy,
+    /// Hosts that are asked whether this node is isolated.
+    pub witness: Vec<Located<Ipv4Addr>>,
+    /// How long nothing may arrive.
+    pub deaf_after: Duration,
 }
 
 impl Router {

@@ -1,7 +1,11 @@
 //! What a configuration asks of the machine it runs on. Gathering the facts is apart from judging
 //! by them, so that the judgement can be tested with made-up machines.
 
-use std::{collections::BTreeMap, io, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use hafw_config::{Place, Problem, Problems, Warning};
 use nix::{ifaddrs::getifaddrs, net::if_::if_nametoindex};
@@ -122,6 +126,25 @@ pub fn source_of(router: &Router, interface: &InterfaceFacts) -> Option<IpAddr> 
         .iter()
         .map(|(address, _)| *address)
         .find(|address| fits(address) && !is_vip(*address))
+}
+
+/// The address that a router's witnesses are asked from: of the interface, no VIP, if possible of
+/// the first witness's network.
+#[must_use]
+pub fn witness_source(router: &Router, interface: &InterfaceFacts) -> Option<Ipv4Addr> {
+    let is_vip = |address| router.vips.iter().any(|vip| vip.address == address);
+    let own = interface.addresses.iter().filter(|(a, _)| !is_vip(*a));
+    let own: Vec<_> = own
+        .filter_map(|(address, prefix)| match address {
+            IpAddr::V4(v4) => Some((*v4, *prefix)),
+            IpAddr::V6(_) => None,
+        })
+        .collect();
+    let near = own.iter().find(|(address, prefix)| {
+        let mut witnesses = router.witness.iter();
+        witnesses.any(|witness| in_network(witness.value.into(), (*address).into(), *prefix))
+    });
+    near.or(own.first()).map(|(address, _)| *address)
 }
 
 /// Compares a configuration with the machine: every interface exists; a router's has a MAC and an
@@ -255,6 +278,20 @@ impl Judge<'_> {
                 );
                 self.note(router, &peer.place, message);
             }
+        }
+        for witness in &router.witness {
+            let address = IpAddr::V4(witness.value);
+            let what = if let Some(owner) = self.facts.owner(address) {
+                format!("{owner} has this address: it would always answer")
+            } else if !interface.reaches(address) {
+                format!(
+                    "outside the networks of {}: ARP does not reach it",
+                    name.value
+                )
+            } else {
+                continue;
+            };
+            self.note(router, &witness.place, format!("witness {address}: {what}"));
         }
         for vip in &router.vips {
             if let Some(owner) = self.facts.owner(vip.address) {

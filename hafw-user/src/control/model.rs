@@ -203,8 +203,22 @@ pub struct RouterStatus {
     pub announcements: u64,
     /// ARP packets of other stations with a VIP of this router as sender.
     pub foreign_claims: u64,
+    /// Whether a witness answers; None without one, or before the first result.
+    pub witness: Option<bool>,
+    /// Evidence of a split brain, and of what looks like one.
+    pub evidence: Vec<EvidenceStatus>,
     /// Failed checks and other reasons why it is in fault or at a lower priority.
     pub reasons: Vec<String>,
+}
+
+/// Something that was found, and still holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceStatus {
+    /// `both_active`, `peer_adverts`, `claims`, `firewall`, `peer_down`, `isolated`, `deaf` or
+    /// `witness_down`.
+    pub kind: String,
+    /// In words.
+    pub text: String,
 }
 
 /// A router of the same VRID elsewhere.

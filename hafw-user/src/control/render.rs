@@ -150,6 +150,17 @@ fn write_router(out: &mut String, router: &RouterStatus) -> std::fmt::Result {
         (false, true) => writeln!(out, ", serves what still arrives")?,
         (false, false) => writeln!(out, ", answers nothing")?,
     }
+    for evidence in &router.evidence {
+        writeln!(out, "  evidence ({}): {}", evidence.kind, evidence.text)?;
+    }
+    if let Some(answers) = router.witness {
+        let state = if answers {
+            "answers"
+        } else {
+            "DOES NOT ANSWER"
+        };
+        writeln!(out, "  witness {state}")?;
+    }
     for reason in &router.reasons {
         writeln!(out, "  because: {reason}")?;
     }

@@ -347,17 +347,24 @@ pub struct PeerTable {
 }
 
 impl PeerTable {
+    /// Those of all routers.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn all(&self) -> Result<Vec<(PeerKey, PeerSeen)>, TableError> {
+        self.peers
+            .iter()
+            .collect::<Result<_, _>>()
+            .map_err(failed("PEERS"))
+    }
+
     /// Those of one router.
     ///
     /// # Errors
     /// The map cannot be read.
     pub fn of(&self, router: usize) -> Result<Vec<(PeerKey, PeerSeen)>, TableError> {
-        let all: Vec<_> = self
-            .peers
-            .iter()
-            .collect::<Result<_, _>>()
-            .map_err(failed("PEERS"))?;
-        Ok(all
+        Ok(self
+            .all()?
             .into_iter()
             .filter(|(key, _)| key.router as usize == router)
             .collect())

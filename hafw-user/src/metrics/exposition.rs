@@ -303,7 +303,7 @@ impl Scrape {
 /// Name, help, and where the value is.
 type Series = (&'static str, &'static str, fn(&RouterStatus) -> u64);
 
-const ROUTER_GAUGES: [Series; 4] = [
+const ROUTER_GAUGES: [Series; 5] = [
     ("router_priority", "From the configuration", |r| {
         r.priority.into()
     }),
@@ -316,6 +316,11 @@ const ROUTER_GAUGES: [Series; 4] = [
     ("router_serving", "Steers its services", |r| {
         r.serving.into()
     }),
+    (
+        "router_evidence",
+        "Findings that speak of a split brain, or of what looks like one",
+        |r| u64::try_from(r.evidence.len()).unwrap_or(u64::MAX),
+    ),
 ];
 
 const ROUTER_COUNTERS: [Series; 6] = [

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::status::ms;
 use crate::{
     cluster::{Cluster, Heartbeat, RouterBeat},
     config::Config,
     datapath::LeaseTable,
+    split_brain::Board,
     sys::clock,
     vrrp,
 };
@@ -15,9 +17,10 @@ pub(super) fn start(
     config: &Config,
     vrrp: &vrrp::Handle,
     leases: &Arc<LeaseTable>,
+    board: &Board,
 ) -> Option<Cluster> {
     let spec = config.cluster.as_ref()?;
-    let (vrrp, leases) = (vrrp.clone(), Arc::clone(leases));
+    let (vrrp, leases, board) = (vrrp.clone(), Arc::clone(leases), board.clone());
     let names: Vec<_> = config
         .routers
         .iter()
@@ -29,6 +32,7 @@ pub(super) fn start(
         let beat =
             |(index, ((name, ipv6), snapshot)): (usize, (&(String, bool), &vrrp::Snapshot))| {
                 let router = &snapshot.router;
+                let known = board.known(index);
                 RouterBeat {
                     name: name.clone(),
                     vrid: router.config().vrid.get(),
@@ -36,7 +40,8 @@ pub(super) fn start(
                     state: router.state().kind().name().to_owned(),
                     priority: router.priority().get(),
                     attracting: leases.is_attracting(index, now),
-                    witness: None,
+                    witness: known.witness,
+                    unanswered_ms: known.unanswered.map(ms),
                 }
             };
         Heartbeat {

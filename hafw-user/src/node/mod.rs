@@ -10,6 +10,7 @@ mod drain;
 mod flows;
 mod handover;
 mod hops;
+mod lookout;
 mod mirror;
 mod programs_log;
 mod reload;

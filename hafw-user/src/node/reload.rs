@@ -116,6 +116,18 @@ impl Node {
             (Some(old), Some(new)) => old.says_the_same(new),
             (old, new) => old.is_none() && new.is_none(),
         };
+        let policies = |config: &Config| {
+            let of = |router: &config::Router| {
+                let witnesses = router.witness.iter().map(|witness| witness.value);
+                (
+                    router.split_brain,
+                    witnesses.collect::<Vec<_>>(),
+                    router.deaf_after,
+                )
+            };
+            config.routers.iter().map(of).collect::<Vec<_>>()
+        };
+        let same_witnesses = policies(old) == policies(new);
         let reason = if interfaces(old) != interfaces(new) {
             Some("other interfaces")
         } else if moved {
@@ -132,6 +144,8 @@ impl Node {
             Some("another address of the metrics")
         } else if old.cluster != new.cluster {
             Some("another cluster")
+        } else if !same_witnesses {
+            Some("another policy against split brain")
         } else {
             None
         };

@@ -38,6 +38,7 @@ use crate::{
     datapath::{Attached, Counters, InterfaceSpec, LeaseTable, PeerTable, Tables, UnresolvedRing},
     net::{NetEvent, Watch},
     probe::{ProbeEvent, Prober, TargetId},
+    split_brain::{Board, CutOff, Lookout},
     vrrp,
 };
 
@@ -94,7 +95,10 @@ pub(super) struct Node {
     pub(super) probe_queue: mpsc::UnboundedReceiver<ProbeEvent>,
     pub(super) call_queue: mpsc::Receiver<Call>,
     pub(super) alerts: Arc<Alerts>,
-    pub(super) cluster: Option<Cluster>,
+    pub(super) cluster: Option<Arc<Cluster>>,
+    pub(super) lookout: Lookout,
+    /// What the lookout knows.
+    pub(super) board: Board,
 }
 
 /// What the VRRP thread was told of a router.
@@ -191,6 +195,10 @@ impl Node {
                     Some(event) => self.net_event(event).await,
                     None => return error!("the kernel closed the netlink connection"),
                 },
+                Some(CutOff { router, reason }) = self.lookout.changes.recv() => {
+                    self.tracking.set_cut_off(router, reason);
+                    self.apply_standings();
+                }
                 Some(event) = self.probe_queue.recv() => self.probe_event(&event),
                 frame = self.unresolved.next(), if self.clients.may_look_up() => match frame {
                     Ok(frame) => self.clients.send(&self.watch.handle(), frame).await,

@@ -30,7 +30,7 @@ use super::{
     clients::Clients,
     cluster,
     flows::Flows,
-    programs_log,
+    lookout, programs_log,
     routers::{self, Built},
     run::{Node, Proxy, RouterState},
     services::{Services, nat_sources},
@@ -45,6 +45,7 @@ use crate::{
     metrics,
     net::{NetEvent, Routes, Sysctls, Watch},
     probe::Prober,
+    split_brain::Board,
     sys::clock,
     vrrp::{DriverParts, Start, WireSpec, spawn},
 };
@@ -200,7 +201,15 @@ async fn bring_up(
     alerts::follow(Arc::clone(&alerts), changed);
     let vrrp = spawn(driver, specs)?;
 
-    let cluster = cluster::start(&config, &vrrp, &leases);
+    let board = Board::default();
+    let cluster = cluster::start(&config, &vrrp, &leases, &board).map(Arc::new);
+    let sources = lookout::Sources {
+        vrrp: vrrp.clone(),
+        leases: Arc::clone(&leases),
+        peers: Arc::clone(&peers),
+        cluster: cluster.clone(),
+    };
+    let lookout = lookout::start(&config, &facts, sources, board.clone(), Arc::clone(&alerts));
 
     let proxy = start_proxy(&config).await?;
     let (probe_events, probe_queue) = mpsc::unbounded_channel();
@@ -265,6 +274,8 @@ async fn bring_up(
         call_queue,
         alerts,
         cluster,
+        lookout,
+        board,
     })
 }
 

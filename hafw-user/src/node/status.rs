@@ -11,11 +11,11 @@ use tracing::warn;
 
 use super::run::Node;
 use crate::{
-    cluster::{Cluster, Peer},
+    cluster::Peer,
     config::{Router, Service},
     control::{
-        Answer, BackendStatus, Call, CheckStatus, ClusterPeerStatus, InterfaceStatus, PeerStatus,
-        ProxyStatus, Request, RouterStatus, ServiceStatus, Status,
+        Answer, BackendStatus, Call, CheckStatus, ClusterPeerStatus, EvidenceStatus,
+        InterfaceStatus, PeerStatus, ProxyStatus, Request, RouterStatus, ServiceStatus, Status,
     },
     probe::{Latest, TargetId},
     sys::clock,
@@ -141,6 +141,11 @@ impl Node {
                 let address = heard.source.to_string();
                 peers.iter().find(|peer| peer.address == address).cloned()
             });
+        let known = self.board.known(index);
+        let evidence = known.findings.into_iter().map(|finding| EvidenceStatus {
+            kind: finding.kind.name().to_owned(),
+            text: finding.text,
+        });
         RouterStatus {
             name: config.name.value.clone(),
             interface: config.interface.value.clone(),
@@ -162,6 +167,8 @@ impl Node {
             adverts_refused: snapshot.refused,
             announcements: snapshot.announced,
             foreign_claims: seen.claims,
+            witness: known.witness,
+            evidence: evidence.collect(),
             reasons,
         }
     }
@@ -186,7 +193,7 @@ impl Node {
     fn cluster_peers(&self) -> Vec<ClusterPeerStatus> {
         let now = clock::now();
         let since = |at| ms(now.saturating_duration_since(at));
-        let peers = self.cluster.iter().flat_map(Cluster::peers);
+        let peers = self.cluster.iter().flat_map(|cluster| cluster.peers());
         let status = |peer: Peer| ClusterPeerStatus {
             last_ms: peer.beat_at.map(since),
             id: peer.id,
@@ -268,6 +275,6 @@ fn mac_text(mac: [u8; 6]) -> String {
     format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }
 
-fn ms(duration: std::time::Duration) -> u64 {
+pub(super) fn ms(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

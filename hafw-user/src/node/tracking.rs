@@ -71,6 +71,8 @@ struct Router {
     inherited: Option<u8>,
     /// It is to be another node's, as long as there is one.
     handed_over: bool,
+    /// Why it is cut off from the VIPs' network.
+    cut_off: Option<&'static str>,
 }
 
 impl Tracking {
@@ -89,6 +91,7 @@ impl Tracking {
             link_up: true,
             inherited: None,
             handed_over: false,
+            cut_off: None,
         });
         Self {
             checks: checks.collect(),
@@ -106,6 +109,7 @@ impl Tracking {
         for (router, old) in self.routers.iter_mut().zip(&before.routers) {
             router.link_up = old.link_up;
             router.handed_over = old.handed_over;
+            router.cut_off = old.cut_off;
         }
     }
 
@@ -120,6 +124,13 @@ impl Tracking {
     pub(crate) fn set_link(&mut self, router: usize, up: bool) {
         if let Some(router) = self.routers.get_mut(router) {
             router.link_up = up;
+        }
+    }
+
+    /// A router is cut off from the VIPs' network, or is part of it again.
+    pub(crate) fn set_cut_off(&mut self, router: usize, reason: Option<&'static str>) {
+        if let Some(router) = self.routers.get_mut(router) {
+            router.cut_off = reason;
         }
     }
 
@@ -149,10 +160,11 @@ impl Tracking {
             link_up,
             inherited,
             handed_over,
+            cut_off,
         } = &self.routers[router];
         let mut standing = Standing {
             priority: *priority,
-            fault: !link_up,
+            fault: !link_up || cut_off.is_some(),
             reasons: Vec::new(),
             proxy_down: false,
             complete: true,
@@ -160,6 +172,7 @@ impl Tracking {
         if !link_up {
             standing.reasons.push("its interface is down".into());
         }
+        standing.reasons.extend(cut_off.map(str::to_owned));
         let mut sum = i32::from(*priority);
         for Track { check, weight } in tracks {
             let Some(Check { name, proxy, found }) = self.checks.get(*check) else {
@@ -316,6 +329,16 @@ mod tests {
         );
         owner.hand_over(0, false);
         assert_eq!(owner.standing(0).priority, 255);
+    }
+
+    #[test]
+    fn a_node_that_is_cut_off_is_in_fault_until_it_is_not() {
+        let mut node = node(150, -60);
+        node.set_cut_off(0, Some("nothing reaches this node"));
+        let standing = node.standing(0);
+        assert!(standing.fault && standing.reasons == ["nothing reaches this node"]);
+        node.set_cut_off(0, None);
+        assert!(!node.standing(0).fault);
     }
 
     #[test]

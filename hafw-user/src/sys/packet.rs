@@ -1,6 +1,10 @@
 //! AF_PACKET sending: adverts and gratuitous ARP leave here, past the OUTPUT rules of netfilter.
+//! And a socket for asking by ARP, past netfilter too.
 
-use std::{io, os::fd::AsRawFd as _};
+use std::{
+    io::{self, Read as _},
+    os::fd::{AsRawFd, RawFd},
+};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -19,7 +23,7 @@ impl FrameSender {
     pub fn open(ifindex: u32) -> io::Result<Self> {
         // Protocol 0: the socket is on no receive path.
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)?;
-        socket.bind(&link_address(ifindex)?)?;
+        socket.bind(&link_address(ifindex, 0)?)?;
         Ok(Self { socket, ifindex })
     }
 
@@ -75,11 +79,54 @@ impl FrameSender {
     }
 }
 
-fn link_address(ifindex: u32) -> io::Result<SockAddr> {
+/// Sends frames out of one interface, and receives the ARP packets that arrive there.
+#[derive(Debug)]
+pub struct ArpSocket {
+    socket: Socket,
+}
+
+impl ArpSocket {
+    /// Opens it on the interface with this kernel index. Needs CAP_NET_RAW.
+    ///
+    /// # Errors
+    /// No such interface, or no permission.
+    pub fn open(ifindex: u32) -> io::Result<Self> {
+        // Nothing is received before it is bound to the interface.
+        let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)?;
+        // ETH_P_ARP, include/uapi/linux/if_ether.h.
+        socket.bind(&link_address(ifindex, libc::ETH_P_ARP as u16)?)?;
+        Ok(Self { socket })
+    }
+
+    /// Sends one frame.
+    ///
+    /// # Errors
+    /// The interface is down or gone, or its queue is full.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        self.socket.send(frame).map(drop)
+    }
+
+    /// Takes one frame and returns its length; a longer one than the buffer is cut.
+    ///
+    /// # Errors
+    /// There is none (`WouldBlock`), or the interface is down or gone.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.socket).read(buffer)
+    }
+}
+
+impl AsRawFd for ArpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// `protocol`: which frames are received; 0: none.
+fn link_address(ifindex: u32, protocol: u16) -> io::Result<SockAddr> {
     let index = i32::try_from(ifindex).map_err(|_| io::ErrorKind::InvalidInput)?;
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as libc::sa_family_t,
-        sll_protocol: 0,
+        sll_protocol: protocol.to_be(),
         sll_ifindex: index,
         sll_hatype: 0,
         sll_pkttype: 0,

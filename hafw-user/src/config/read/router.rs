@@ -10,6 +10,10 @@ use hafw_vrrp::{Auth, ChecksumForm, Interval, Priority, Version, Vrid};
 
 use super::{interface_name, name as label, on_a_link, or};
 use crate::config::model::{Router, Track, Vip};
+use crate::split_brain::Policy;
+
+/// `deaf_after`.
+const DEAF_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) fn router(section: &Section) -> Option<Router> {
     let name = section.name("name");
@@ -42,7 +46,15 @@ pub(super) fn router(section: &Section) -> Option<Router> {
         .iter()
         .filter_map(track)
         .collect();
-    not_yet(section);
+    let split_brain = split_brain(section);
+    let witness = witness(section);
+    let deaf_after = or(section.duration("deaf_after"), DEAF_AFTER);
+    for key in ["split_brain", "deaf_after"] {
+        let acts = key == "deaf_after" || split_brain == Policy::Yield;
+        if section.has(key) && acts && witness.is_empty() && !section.has("witness") {
+            section.wrong(key, "it needs `witness`");
+        }
+    }
     section.finish();
     let vrid = vrid?;
     Some(Router {
@@ -68,13 +80,27 @@ pub(super) fn router(section: &Section) -> Option<Router> {
         accept,
         grace,
         track,
+        split_brain,
+        witness,
+        deaf_after,
     })
 }
 
-fn not_yet(section: &Section) {
-    section.not_yet("split_brain", &["\"warn\""]);
-    section.not_yet("witness", &["[]"]);
-    section.not_yet("deaf_after", &[]);
+fn split_brain(section: &Section) -> Policy {
+    let words = [("warn", Policy::Warn), ("yield", Policy::Yield)];
+    or(section.choice("split_brain", &words), Policy::Warn)
+}
+
+/// All that are right.
+fn witness(section: &Section) -> Vec<Located<Ipv4Addr>> {
+    let expected = "the IPv4 address of a host on the VIPs' network";
+    let address = |text: &str| {
+        let address = text.parse::<Ipv4Addr>().ok();
+        address.filter(|address| on_a_link((*address).into()))
+    };
+    section
+        .list("witness", expected, address)
+        .unwrap_or_default()
 }
 
 /// None where it is wrong: what depends on it is not judged then.

@@ -41,7 +41,10 @@ fn alerts_and_metrics_are_read() {
 
     let text = LEAST.to_owned() + "[alerts]\nexec = [\"/bin/true\"]\n";
     let alerts = parse("f", &text).unwrap().alerts.unwrap();
-    assert_eq!(alerts.events, [Kind::Router, Kind::Check, Kind::Backend]);
+    assert_eq!(
+        alerts.events,
+        [Kind::Router, Kind::Check, Kind::Backend, Kind::SplitBrain]
+    );
     assert_eq!(alerts.exec.unwrap().value.1, "nobody");
 }
 
@@ -83,7 +86,7 @@ fn what_cannot_be_told_or_served_is_refused() {
         (
             "[\"router\"]",
             "[\"routers\"]",
-            "f:13:11: alerts: events: \"routers\": expected router or check or backend",
+            "f:13:11: alerts: events: \"routers\": expected router or check or backend or split_brain",
         ),
         (
             ":9107",

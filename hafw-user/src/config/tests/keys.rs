@@ -4,26 +4,6 @@ use super::{super::parse, FULL, problems};
 
 #[test]
 fn what_this_version_does_not_carry_out_is_refused() {
-    let router = |line: &str| problems("vrid = 52", &format!("vrid = 52\n{line}"));
-    for (key, value, harmless) in [
-        ("split_brain", "\"yield\"", Some("\"warn\"")),
-        ("witness", "[\"10.0.0.254\"]", Some("[]")),
-        ("deaf_after", "\"5s\"", None),
-    ] {
-        let column = key.len() + 4;
-        let shown = if value.starts_with('[') {
-            key.to_owned()
-        } else {
-            format!("{key} = {value}")
-        };
-        assert_eq!(
-            router(&format!("{key} = {value}")),
-            format!("f:31:{column}: virtual_router \"oldgirl\": {shown}: not in this version")
-        );
-        if let Some(harmless) = harmless {
-            assert_eq!(router(&format!("{key} = {harmless}")), "", "{key}");
-        }
-    }
     for mode in ["gue", "fullnat"] {
         assert_eq!(
             problems("mode = \"dsr\"", &format!("mode = \"{mode}\"")),

@@ -7,6 +7,7 @@ mod machine;
 mod meaning;
 mod nat;
 mod parts;
+mod split_brain;
 mod values;
 
 use super::*;
