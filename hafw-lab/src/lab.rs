@@ -1,6 +1,7 @@
 //! The lab as a whole.
 
 use std::{
+    net::Ipv4Addr,
     ops::Index,
     path::{Path, PathBuf},
     process,
@@ -19,6 +20,7 @@ use nix::{
 use crate::{
     Host, LabError, Namespace, Station,
     registry::{self, Claim},
+    shell,
     switch::Switch,
     wait_for,
 };
@@ -118,6 +120,27 @@ impl Lab {
     #[must_use]
     pub fn switch(&self) -> &Arc<Namespace> {
         self.switch.namespace()
+    }
+
+    /// Lays a cable between the two nodes, apart from the switch: `ctl0` on each. Returns their
+    /// addresses there, which are in 10.9.0.0/24.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn link_nodes(&self) -> Result<[Ipv4Addr; 2], LabError> {
+        let [one, other] = Station::NODES.map(|station| self[station].namespace().name());
+        let pair = ["type", "veth", "peer", "name", "ctl0", "netns", other];
+        let link = ["link", "add", "ctl0", "netns", one];
+        shell::run("ip", &[&link[..], &pair].concat())?;
+        for (node, last) in [(one, 5), (other, 6)] {
+            let address = format!("10.9.0.{last}/24");
+            shell::run(
+                "ip",
+                &["-n", node, "address", "add", &address, "dev", "ctl0"],
+            )?;
+            shell::run("ip", &["-n", node, "link", "set", "ctl0", "up"])?;
+        }
+        Ok([5, 6].map(|last| Ipv4Addr::new(10, 9, 0, last)))
     }
 
     /// Forwards nothing from and to a host any more. Its carrier stays, and nobody is told.

@@ -24,5 +24,6 @@ mod next_upstream;
 mod pair;
 mod refusals;
 mod reload;
+mod split_brain;
 mod spread;
 mod tracking;
