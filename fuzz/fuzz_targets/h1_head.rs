@@ -49,10 +49,10 @@ static PLAN: LazyLock<Plan> = LazyLock::new(|| {
     .expect("the plan is good")
 });
 
-static ENDS: LazyLock<Ends> = LazyLock::new(|| {
+fn ends() -> Ends {
     let client = SocketAddr::from(([10, 0, 0, 1], 5000));
     Ends::new(client, SocketAddr::from(([10, 0, 0, 3], 80)))
-});
+}
 
 fn client(bytes: &[u8]) {
     let (mut slots, mut again) = (slots(), slots());
@@ -67,7 +67,7 @@ fn client(bytes: &[u8]) {
     let values = RequestValues {
         request: &head,
         server_name: &plan.name,
-        ends: &ENDS,
+        ends: &ends(),
         id: 1,
     };
     let scope = Scope {
