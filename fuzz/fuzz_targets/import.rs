@@ -2,37 +2,13 @@
 //! a place that lies in the text.
 #![no_main]
 
-use std::path::{Path, PathBuf};
+#[path = "../../hafw-import/tests/judge/mod.rs"]
+mod judge;
 
-use hafw_import::{Files, Inputs, Place, Surroundings, import};
+use std::path::Path;
+
+use hafw_import::Inputs;
 use libfuzzer_sys::fuzz_target;
-
-/// One file, which every path leads to.
-struct One<'a>(&'a str);
-
-impl Files for One<'_> {
-    fn read(&self, _: &Path) -> Result<String, String> {
-        Ok(self.0.to_owned())
-    }
-
-    fn matching(&self, pattern: &Path) -> Result<Vec<PathBuf>, String> {
-        Ok(vec![pattern.to_path_buf()])
-    }
-
-    fn canonical(&self, path: &Path) -> PathBuf {
-        path.to_path_buf()
-    }
-
-    fn program(&self, _: &str) -> Option<PathBuf> {
-        None
-    }
-}
-
-fn judge(text: &str, place: &Place, shown: &str) {
-    let line = text.lines().nth(place.line - 1).unwrap_or_default();
-    assert!(place.column <= line.chars().count() + 1, "{shown}");
-    assert!(!shown.contains('\n'), "{shown}");
-}
 
 fuzz_target!(|text: &str| {
     let path = Some(Path::new("f"));
@@ -44,25 +20,7 @@ fuzz_target!(|text: &str| {
         nginx: path,
         ..Inputs::default()
     };
-    let surroundings = Surroundings {
-        host_name: "lb01".to_owned(),
-        config_id: "lb01".to_owned(),
-    };
     for inputs in [keepalived, nginx] {
-        match import(inputs, &One(text), &surroundings, &|_| Vec::new()) {
-            Ok(imported) => {
-                for remark in &imported.remarks {
-                    judge(text, &remark.place, &remark.to_string());
-                }
-            }
-            Err(mistakes) => {
-                assert!(!mistakes.0.is_empty());
-                for mistake in &mistakes.0 {
-                    if let Some(place) = &mistake.place {
-                        judge(text, place, &mistake.to_string());
-                    }
-                }
-            }
-        }
+        judge::judge(text, inputs);
     }
 });

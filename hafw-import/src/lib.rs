@@ -8,6 +8,7 @@
 //! and as a comment at its place in the result.
 #![forbid(unsafe_code)]
 
+mod chain;
 mod draft;
 mod files;
 mod keepalived;

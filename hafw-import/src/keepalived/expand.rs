@@ -9,20 +9,15 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use super::row::Row;
 use crate::{
+    chain::Chain,
     files::{Files, braces},
     place::{Mistake, Place, one_line},
 };
 
-/// How deep includes may lead.
-const MAX_INCLUDES: usize = 32;
 /// How deep a row may lead to other rows, by replacement or repetition.
 const MAX_DEPTH: usize = 64;
 /// How many rows and characters a configuration may come to: definitions can multiply.
@@ -34,9 +29,9 @@ const MAX_ROW: usize = 1 << 16;
 pub(super) fn expand(path: &Path, files: &dyn Files, config_id: &str) -> (Vec<Row>, Vec<Mistake>) {
     let mut expander = Expander {
         files,
+        chain: Chain::default(),
         config_id,
         definitions: BTreeMap::new(),
-        open: Vec::new(),
         rows: Vec::new(),
         steps: 0,
         chars: 0,
@@ -49,11 +44,10 @@ pub(super) fn expand(path: &Path, files: &dyn Files, config_id: &str) -> (Vec<Ro
 
 struct Expander<'a> {
     files: &'a dyn Files,
+    chain: Chain,
     config_id: &'a str,
     /// The rows of each value.
     definitions: BTreeMap<String, Vec<Row>>,
-    /// The files that are being read, the innermost last.
-    open: Vec<PathBuf>,
     rows: Vec<Row>,
     steps: usize,
     chars: usize,
@@ -64,28 +58,10 @@ struct Expander<'a> {
 
 impl Expander<'_> {
     fn file(&mut self, path: &Path, named_at: Option<&Place>) {
-        let canonical = self.files.canonical(path);
-        if let (Some(place), true) = (named_at, self.open.contains(&canonical)) {
-            let message = format!("include: {} includes itself", path.display());
-            self.mistakes.push(Mistake::at(place, message));
-            return;
-        }
-        if let (Some(place), true) = (named_at, self.open.len() >= MAX_INCLUDES) {
-            let message = format!("include: more than {MAX_INCLUDES} files within each other");
-            self.mistakes.push(Mistake::at(place, message));
-            return;
-        }
-        let text = match self.files.read(path) {
+        let text = match self.chain.open(self.files, path, named_at) {
             Ok(text) => text,
-            Err(why) => {
-                self.mistakes.push(Mistake {
-                    place: named_at.cloned(),
-                    message: format!("cannot read {}: {why}", path.display()),
-                });
-                return;
-            }
+            Err(mistake) => return self.mistakes.push(mistake),
         };
-        self.open.push(canonical);
         let file: Arc<Path> = path.into();
         let mut lines = text.lines().zip(1..);
         while let Some((line, number)) = lines.next() {
@@ -117,7 +93,7 @@ impl Expander<'_> {
                 self.row(row, 0);
             }
         }
-        self.open.pop();
+        self.chain.close();
     }
 
     /// Whether the row is an include, which is then read. Neither conditions nor replacements count

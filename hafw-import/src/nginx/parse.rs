@@ -6,13 +6,13 @@ use std::{
 };
 
 use crate::{
+    chain::Chain,
     files::Files,
     place::{Mistake, Mistakes, Place, one_line},
     statement::{Statement, Word},
 };
 
-/// How deep includes and blocks may lead.
-const MAX_INCLUDES: usize = 32;
+/// How deep blocks may lead.
 const MAX_BLOCKS: usize = 64;
 /// How many statements a configuration may have, includes that are read again counted again.
 const MAX_STATEMENTS: usize = 200_000;
@@ -24,8 +24,8 @@ const MAX_STATEMENTS: usize = 200_000;
 pub(super) fn parse(path: &Path, files: &dyn Files) -> Result<Vec<Statement>, Mistakes> {
     let mut parser = Parser {
         files,
+        chain: Chain::default(),
         folder: path.parent().unwrap_or(Path::new("")).to_path_buf(),
-        open: Vec::new(),
         count: 0,
         mistakes: Vec::new(),
     };
@@ -39,44 +39,25 @@ pub(super) fn parse(path: &Path, files: &dyn Files) -> Result<Vec<Statement>, Mi
 
 struct Parser<'a> {
     files: &'a dyn Files,
+    chain: Chain,
     /// Where relative includes start: the main file's folder.
     folder: PathBuf,
-    /// The files that are being read, the innermost last.
-    open: Vec<PathBuf>,
     count: usize,
     mistakes: Vec<Mistake>,
 }
 
 impl Parser<'_> {
     fn file(&mut self, path: &Path, named_at: Option<&Place>) -> Vec<Statement> {
-        let canonical = self.files.canonical(path);
-        if let Some(place) = named_at {
-            let message = if self.open.contains(&canonical) {
-                format!("include: {} includes itself", path.display())
-            } else if self.open.len() >= MAX_INCLUDES {
-                format!("include: more than {MAX_INCLUDES} files within each other")
-            } else {
-                String::new()
-            };
-            if !message.is_empty() {
-                self.mistakes.push(Mistake::at(place, message));
-                return Vec::new();
-            }
-        }
-        let text = match self.files.read(path) {
+        let text = match self.chain.open(self.files, path, named_at) {
             Ok(text) => text,
-            Err(why) => {
-                self.mistakes.push(Mistake {
-                    place: named_at.cloned(),
-                    message: format!("cannot read {}: {why}", path.display()),
-                });
+            Err(mistake) => {
+                self.mistakes.push(mistake);
                 return Vec::new();
             }
         };
-        self.open.push(canonical);
         let mut lexer = Lexer::new(path, &text);
         let statements = self.block(&mut lexer, None, 0);
-        self.open.pop();
+        self.chain.close();
         statements
     }
 
