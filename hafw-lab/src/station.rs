@@ -82,6 +82,12 @@ impl Station {
         [0x02, 0, 0, 0, 0, self.number()]
     }
 
+    /// The same as programs write it.
+    #[must_use]
+    pub fn mac_text(self) -> String {
+        self.mac().map(|byte| format!("{byte:02x}")).join(":")
+    }
+
     /// The host with this MAC.
     #[must_use]
     pub fn from_mac(mac: [u8; 6]) -> Option<Self> {

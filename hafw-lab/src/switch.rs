@@ -44,7 +44,7 @@ impl Switch {
             ],
         )?;
         for station in Station::ALL {
-            let (port, mac) = (station.name(), mac_text(station));
+            let (port, mac) = (station.name(), station.mac_text());
             let host = registry::qualified(lab, port);
             shell::run(
                 "ip",
@@ -118,8 +118,4 @@ impl Switch {
             .output(Command::new("nft").arg(rules))
             .map(drop)
     }
-}
-
-fn mac_text(station: Station) -> String {
-    station.mac().map(|byte| format!("{byte:02x}")).join(":")
 }

@@ -1,7 +1,7 @@
 //! Adverts that are none, on the wire of a running node: each is counted for its reason and changes
 //! nothing. The same mistakes one by one, without a node, are cases of the packet path.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use hafw_ebpf::fixtures::frames::{Advert, Checksum, Ip};
 use hafw_lab::{
@@ -17,7 +17,8 @@ use proptest::{
     test_runner::TestRunner,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::pair::PATIENCE;
+
 const SENDER: Station = Station::Lb02;
 const GROUP_MAC: [u8; 6] = [1, 0, 0x5e, 0, 0, 18];
 
@@ -39,8 +40,7 @@ impl Wire {
         ];
         let host = &lab[Station::Lb01];
         let config = hafw_config(host, &routers, "");
-        let mut node = Hafw::new(host, &Hafw::built().unwrap(), &config).unwrap();
-        node.daemon.start().unwrap();
+        let mut node = Hafw::start(host, &config).unwrap();
         for router in ["oldboy", "oldgirl"] {
             node.wait_for_router(router, "active", PATIENCE).unwrap();
         }

@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use hafw_lab::{
@@ -12,7 +11,7 @@ use hafw_lab::{
     wait_until,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::pair::PATIENCE;
 
 /// Debian's interpreter; aiosmtpd is a package of its.
 const PYTHON: &str = "/usr/bin/python3";
@@ -66,7 +65,6 @@ impl Site {
             })
             .unwrap();
         }
-        let binary = Hafw::built().unwrap();
         let nodes = Station::NODES.map(|station| {
             let host = &lab[station];
             let routers = [Router::oldboy(station, Timing::V3Tenth)];
@@ -81,9 +79,7 @@ impl Site {
             } else {
                 text
             };
-            let mut hafw = Hafw::new(host, &binary, &text).unwrap();
-            hafw.daemon.start().unwrap();
-            hafw
+            Hafw::start(host, &text).unwrap()
         });
         let mut site = Self {
             lab,

@@ -35,9 +35,7 @@ fn hafw(lab: &Lab, station: Station) -> Hafw {
         TIMING.interval()
     );
     let config = hafw_config(host, &[four], &six);
-    let mut hafw = Hafw::new(host, &Hafw::built().unwrap(), &config).unwrap();
-    hafw.daemon.start().unwrap();
-    hafw
+    Hafw::start(host, &config).unwrap()
 }
 
 fn frr(lab: &Lab, station: Station) -> Frr {

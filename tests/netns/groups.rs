@@ -11,7 +11,8 @@ use hafw_lab::{
     probe::Observer,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::pair::PATIENCE;
+
 const TIMING: Timing = Timing::V3Tenth;
 
 /// A node with both of the lesson's routers, of one priority; `keys` go into each of them.
@@ -35,9 +36,7 @@ fn node(lab: &Lab, station: Station, keys: &str, rest: &str) -> Hafw {
     } else {
         text.replace("vrid = 51\n", track)
     };
-    let mut hafw = Hafw::new(host, &Hafw::built().unwrap(), &text).unwrap();
-    hafw.daemon.start().unwrap();
-    hafw
+    Hafw::start(host, &text).unwrap()
 }
 
 fn wait(node: &mut Hafw, state: &str) {

@@ -79,7 +79,7 @@ fn ask(pair: &Pair, slow: &Slow, pages: &[SlowPage]) -> Vec<(SlowPage, Download)
 
 /// Waits until the client sends what is for the VIP to a node.
 fn wait_for_neighbour(pair: &Pair, node: Station) {
-    let mac = node.mac().map(|byte| format!("{byte:02x}")).join(":");
+    let mac = node.mac_text();
     wait_until(PATIENCE, "the client to know the new Active", || {
         let vip = VIP_WWW.to_string();
         let args = ["neigh", "show", &vip];

@@ -8,7 +8,7 @@ use hafw_lab::{
     probe::{HttpProbe, Observer, Request},
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::pair::PATIENCE;
 
 fn node(lab: &Lab, station: Station) -> Hafw {
     let host = &lab[station];
@@ -17,23 +17,24 @@ fn node(lab: &Lab, station: Station) -> Hafw {
         Router::oldgirl(station, Timing::V3Tenth),
     ];
     let config = hafw_config(host, &routers, &lesson_sites());
-    let mut hafw = Hafw::new(host, &Hafw::built().unwrap(), &config).unwrap();
-    hafw.daemon.start().unwrap();
-    hafw
+    Hafw::start(host, &config).unwrap()
+}
+
+/// The lesson's pair and its web servers, lb01 Active and lb02 standing by.
+fn pair(lab: &Lab) -> ([WebServer; 3], [Hafw; 2]) {
+    let webs = Station::BACKENDS.map(|web| WebServer::start(&lab[web]).unwrap());
+    let mut nodes = Station::NODES.map(|station| node(lab, station));
+    for (node, state) in nodes.iter_mut().zip(["active", "backup"]) {
+        node.wait_for_router("oldboy", state, PATIENCE).unwrap();
+    }
+    (webs, nodes)
 }
 
 #[test]
 #[ignore = "requires root"]
 fn a_handover_and_its_end_are_not_noticed() {
     let lab = Lab::new("handover").unwrap();
-    let _webs = Station::BACKENDS.map(|web| WebServer::start(&lab[web]).unwrap());
-    let mut nodes = Station::NODES.map(|station| node(&lab, station));
-    nodes[0]
-        .wait_for_router("oldboy", "active", PATIENCE)
-        .unwrap();
-    nodes[1]
-        .wait_for_router("oldboy", "backup", PATIENCE)
-        .unwrap();
+    let (_webs, mut nodes) = pair(&lab);
     let request = Request {
         to: SocketAddrV4::new(VIP_WWW, 80),
         host: "www.oldboy.com".to_owned(),
@@ -78,19 +79,9 @@ fn a_handover_and_its_end_are_not_noticed() {
 #[ignore = "requires root"]
 fn a_neighbour_that_missed_the_announcement_reaches_the_new_owner() {
     let lab = Lab::new("stale").unwrap();
-    let _webs = Station::BACKENDS.map(|web| WebServer::start(&lab[web]).unwrap());
-    let mut nodes = Station::NODES.map(|station| node(&lab, station));
-    nodes[0]
-        .wait_for_router("oldboy", "active", PATIENCE)
-        .unwrap();
-    nodes[1]
-        .wait_for_router("oldboy", "backup", PATIENCE)
-        .unwrap();
+    let (_webs, mut nodes) = pair(&lab);
     let (client, vip) = (&lab[Station::Client], VIP_WWW.to_string());
-    let mac = Station::Lb01
-        .mac()
-        .map(|byte| format!("{byte:02x}"))
-        .join(":");
+    let mac = Station::Lb01.mac_text();
     let stale = [
         "neigh",
         "replace",

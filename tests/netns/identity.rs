@@ -15,7 +15,8 @@ use hafw_lab::{
     wait_until,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::pair::{PATIENCE, wait_for_address};
+
 const TIMING: Timing = Timing::V3Tenth;
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 5), Ipv4Addr::new(10, 0, 0, 6)];
 
@@ -24,9 +25,7 @@ fn hafw_among_peers(lab: &Lab, node: usize) -> Hafw {
     let text = hafw_config(&lab[station], &[Router::oldboy(station, TIMING)], "");
     let peers = format!("vrid = 51\nunicast_peers = [\"{}\"]\n", ADDRESSES[1 - node]);
     let text = text.replace("vrid = 51\n", &peers);
-    let mut hafw = Hafw::new(&lab[station], &Hafw::built().unwrap(), &text).unwrap();
-    hafw.daemon.start().unwrap();
-    hafw
+    Hafw::start(&lab[station], &text).unwrap()
 }
 
 fn keepalived_among_peers(lab: &Lab, node: usize) -> Keepalived {
@@ -46,17 +45,8 @@ fn keepalived_among_peers(lab: &Lab, node: usize) -> Keepalived {
 }
 
 fn wait_for_keepalived(lab: &Lab, node: usize, owns: bool) {
-    let what = format!("keepalived to own the VIP: {owns}");
-    wait_until(PATIENCE, what, || {
-        let addresses = lab[Station::NODES[node]]
-            .output("ip", &["-o", "address"])
-            .map_err(|error| error.to_string())?;
-        match addresses.contains(&format!(" {VIP_WWW}/24 ")) {
-            has if has == owns => Ok(()),
-            has => Err(format!("it owns it: {has}")),
-        }
-    })
-    .unwrap();
+    let host = &lab[Station::NODES[node]];
+    wait_for_address(host, &format!("{VIP_WWW}/24"), owns);
 }
 
 #[test]
@@ -118,9 +108,7 @@ fn virtual_node(lab: &Lab, station: Station) -> Hafw {
     }
     let text = hafw_config(host, &routers, &(service + &lesson_sites()))
         .replace("\nvips = ", "\nvirtual_mac = true\nvips = ");
-    let mut hafw = Hafw::new(host, &Hafw::built().unwrap(), &text).unwrap();
-    hafw.daemon.start().unwrap();
-    hafw
+    Hafw::start(host, &text).unwrap()
 }
 
 /// The port of the switch that it knows the MAC behind.

@@ -6,17 +6,14 @@ use hafw_lab::{
     Lab, Scope, Signal, Station, VIP_WWW, pause,
     peers::{Capture, Hafw, Keepalived, Router, Timing, hafw_config},
     probe::Observer,
-    wait_until,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::pair::{PATIENCE, wait_for_address};
 
 fn hafw(lab: &Lab, station: Station, timing: Timing) -> Hafw {
     let host = &lab[station];
     let config = hafw_config(host, &[Router::oldboy(station, timing)], "");
-    let mut hafw = Hafw::new(host, &Hafw::built().unwrap(), &config).unwrap();
-    hafw.daemon.start().unwrap();
-    hafw
+    Hafw::start(host, &config).unwrap()
 }
 
 fn keepalived(lab: &Lab, station: Station, timing: Timing) -> Keepalived {
@@ -25,24 +22,8 @@ fn keepalived(lab: &Lab, station: Station, timing: Timing) -> Keepalived {
     peer
 }
 
-/// Waits until keepalived has the VIP on its interface, or has not.
 fn wait_for_keepalived(lab: &Lab, station: Station, owns: bool) {
-    wait_until(
-        PATIENCE,
-        format!("keepalived on {station} to own the VIP: {owns}"),
-        || {
-            let addresses = lab[station]
-                .output("ip", &["-o", "address"])
-                .map_err(|e| e.to_string())?;
-            let has = addresses.contains(&format!(" {VIP_WWW}/24 "));
-            if has == owns {
-                Ok(())
-            } else {
-                Err(format!("it owns it: {has}"))
-            }
-        },
-    )
-    .unwrap();
+    wait_for_address(&lab[station], &format!("{VIP_WWW}/24"), owns);
 }
 
 fn hafw_backs_keepalived_up(timing: Timing) {

@@ -14,7 +14,7 @@ use hafw_lab::{
     wait_until,
 };
 
-use crate::pair::PATIENCE;
+use crate::pair::{PATIENCE, wait_for_address};
 
 const VIPS: [IpAddr; 2] = [IpAddr::V6(VIP_LINK_LOCAL), IpAddr::V6(VIP_WWW_V6)];
 /// The advert interval of all of them.
@@ -43,9 +43,7 @@ fn node_at(lab: &Lab, station: Station, interval: Duration, rest: &str) -> Hafw 
         priority(station)
     );
     let config = hafw_config(host, &[], &router);
-    let mut hafw = Hafw::new(host, &Hafw::built().unwrap(), &config).unwrap();
-    hafw.daemon.start().unwrap();
-    hafw
+    Hafw::start(host, &config).unwrap()
 }
 
 struct Pair {
@@ -250,20 +248,8 @@ fn keepalived(lab: &Lab, station: Station) -> Keepalived {
     peer
 }
 
-/// Waits until a peer has the VIP on an interface, or has not.
-fn wait_for_address(lab: &Lab, station: Station, owns: bool) {
-    wait_until(
-        PATIENCE,
-        format!("{station} to own the VIP: {owns}"),
-        || {
-            let addresses = lab[station]
-                .output("ip", &["-6", "-o", "address"])
-                .map_err(|error| error.to_string())?;
-            let has = addresses.contains(&format!(" {VIP_WWW_V6}/64 "));
-            if has == owns { Ok(()) } else { Err(addresses) }
-        },
-    )
-    .unwrap();
+fn wait_for_keepalived(lab: &Lab, station: Station, owns: bool) {
+    wait_for_address(&lab[station], &format!("{VIP_WWW_V6}/64"), owns);
 }
 
 #[test]
@@ -271,7 +257,7 @@ fn wait_for_address(lab: &Lab, station: Station, owns: bool) {
 fn hafw_stands_by_for_keepalived_over_ipv6() {
     let lab = lab("six-behind");
     let mut peer = keepalived(&lab, Station::Lb01);
-    wait_for_address(&lab, Station::Lb01, true);
+    wait_for_keepalived(&lab, Station::Lb01, true);
     let mut ours = node(&lab, Station::Lb02, "");
     ours.wait_for_router("six", "backup", PATIENCE).unwrap();
     pause(INTERVAL * 10).unwrap();
@@ -282,7 +268,7 @@ fn hafw_stands_by_for_keepalived_over_ipv6() {
 
     peer.daemon.start().unwrap();
     ours.wait_for_router("six", "backup", PATIENCE).unwrap();
-    wait_for_address(&lab, Station::Lb01, true);
+    wait_for_keepalived(&lab, Station::Lb01, true);
 }
 
 #[test]
@@ -293,14 +279,14 @@ fn keepalived_stands_by_for_hafw_over_ipv6() {
     ours.wait_for_router("six", "active", PATIENCE).unwrap();
     let _peer = keepalived(&lab, Station::Lb02);
     pause(INTERVAL * 20).unwrap();
-    wait_for_address(&lab, Station::Lb02, false);
+    wait_for_keepalived(&lab, Station::Lb02, false);
 
     ours.daemon.stop(PATIENCE).unwrap();
-    wait_for_address(&lab, Station::Lb02, true);
+    wait_for_keepalived(&lab, Station::Lb02, true);
 
     ours.daemon.start().unwrap();
     ours.wait_for_router("six", "active", PATIENCE).unwrap();
-    wait_for_address(&lab, Station::Lb02, false);
+    wait_for_keepalived(&lab, Station::Lb02, false);
 }
 
 #[test]

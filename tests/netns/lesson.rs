@@ -19,7 +19,6 @@ impl Site {
     fn start(purpose: &str) -> Self {
         let lab = Lab::new(purpose).unwrap();
         let webs = Station::BACKENDS.map(|web| WebServer::start(&lab[web]).unwrap());
-        let binary = Hafw::built().unwrap();
         let nodes = Station::NODES.map(|station| {
             let routers = [
                 Router::oldboy(station, Timing::V3Tenth),
@@ -32,9 +31,7 @@ impl Site {
             );
             // The proxy that does not serve gives its VIPs up.
             let config = config.replace("\nvips = ", "\ntrack = [{ check = \"proxy\" }]\nvips = ");
-            let mut hafw = Hafw::new(&lab[station], &binary, &config).unwrap();
-            hafw.daemon.start().unwrap();
-            hafw
+            Hafw::start(&lab[station], &config).unwrap()
         });
         let mut site = Self {
             lab,

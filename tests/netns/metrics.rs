@@ -97,12 +97,8 @@ listen = "{}:9107"
 fn metrics_say_what_the_status_says() {
     let lab = Lab::new("metrics").unwrap();
     let mut web = WebServer::start(&lab[Station::Web01]).unwrap();
-    let binary = Hafw::built().unwrap();
-    let mut nodes = Station::NODES.map(|station| {
-        let mut hafw = Hafw::new(&lab[station], &binary, &config(&lab, station)).unwrap();
-        hafw.daemon.start().unwrap();
-        hafw
-    });
+    let mut nodes =
+        Station::NODES.map(|station| Hafw::start(&lab[station], &config(&lab, station)).unwrap());
     let patience = Duration::from_secs(20);
     for router in ["oldboy", "bbs"] {
         nodes[0]
@@ -201,10 +197,8 @@ fn metrics_say_what_the_status_says() {
 #[ignore = "requires root"]
 fn the_page_is_the_status_and_nothing_else_is_served() {
     let lab = Lab::new("page").unwrap();
-    let binary = Hafw::built().unwrap();
     let text = config(&lab, Station::Lb01);
-    let mut hafw = Hafw::new(&lab[Station::Lb01], &binary, &text).unwrap();
-    hafw.daemon.start().unwrap();
+    let mut hafw = Hafw::start(&lab[Station::Lb01], &text).unwrap();
     hafw.wait_for_router("oldboy", "active", Duration::from_secs(20))
         .unwrap();
     let curl = |args: &[&str], path: &str| {

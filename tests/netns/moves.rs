@@ -16,8 +16,9 @@ use hafw_lab::{
     wait_until,
 };
 
+use crate::pair::PATIENCE;
+
 const TO: SocketAddrV4 = SocketAddrV4::new(VIP_WWW, ECHO_PORT);
-const PATIENCE: Duration = Duration::from_secs(20);
 const WEB01: Station = Station::Web01;
 
 struct Site {
@@ -34,8 +35,7 @@ impl Site {
             Echo::start(&lab[web], VIP_WWW, ECHO_PORT).unwrap()
         });
         let config = config(&lab, backends);
-        let mut node = Hafw::new(&lab[Station::Lb01], &Hafw::built().unwrap(), &config).unwrap();
-        node.daemon.start().unwrap();
+        let node = Hafw::start(&lab[Station::Lb01], &config).unwrap();
         let mut site = Self {
             lab,
             node,

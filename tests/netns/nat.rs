@@ -14,10 +14,11 @@ use hafw_lab::{
 };
 use socket2::{Domain, Socket, Type};
 
+use crate::pair::PATIENCE;
+
 /// Where the backends serve: another port than the service's.
 const BACKEND_PORT: u16 = 9100;
 const TO: SocketAddrV4 = SocketAddrV4::new(VIP_WWW, ECHO_PORT);
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The echo over TCP and UDP as `nat` services, to these backends.
 fn services(backends: &[Ipv4Addr]) -> String {
@@ -57,16 +58,13 @@ impl OneArm {
             host.output("ip", &route).unwrap();
             Echo::start(host, web.address(), BACKEND_PORT).unwrap()
         });
-        let binary = Hafw::built().unwrap();
         let backends = Station::BACKENDS.map(Station::address);
         let nodes = Station::NODES.map(|station| {
             let routers = [Router::oldboy(station, Timing::V3Tenth)];
             let config = hafw_config(&lab[station], &routers, &services(&backends));
             let both = format!("vips = [\"{VIP_WWW}/24\", \"{VIP_BBS}/24\"]");
             let config = config.replace(&format!("vips = [\"{VIP_WWW}/24\"]"), &both);
-            let mut hafw = Hafw::new(&lab[station], &binary, &config).unwrap();
-            hafw.daemon.start().unwrap();
-            hafw
+            Hafw::start(&lab[station], &config).unwrap()
         });
         let mut this = Self {
             lab,
@@ -142,8 +140,7 @@ impl TwoArms {
             &[Router::oldboy(Station::Lb01, Timing::V3Tenth)],
             &(inner + &services(&[INNER_WEB])),
         );
-        let mut node = Hafw::new(lb, &Hafw::built().unwrap(), &config).unwrap();
-        node.daemon.start().unwrap();
+        let mut node = Hafw::start(lb, &config).unwrap();
         for router in ["oldboy", "inner"] {
             node.wait_for_router(router, "active", PATIENCE).unwrap();
         }

@@ -4,8 +4,9 @@
 use std::{fmt::Write as _, net::Ipv4Addr, time::Duration};
 
 use hafw_lab::{
-    Lab, Scope, Signal, Station,
+    Host, Lab, Scope, Signal, Station,
     peers::{Hafw, NodeState, Router, Timing, hafw_config},
+    wait_until,
 };
 
 /// How long anything may take that takes well under a second on a quiet machine.
@@ -21,13 +22,10 @@ pub(crate) struct Pair {
 impl Pair {
     /// Starts `hafw run` on both, with the router `oldboy` and `rest` as it is.
     pub(crate) fn start(lab: Lab, timing: Timing, rest: &str) -> Self {
-        let binary = Hafw::built().unwrap();
         let nodes = Station::NODES.map(|station| {
             let host = &lab[station];
             let config = hafw_config(host, &[Router::oldboy(station, timing)], rest);
-            let mut hafw = Hafw::new(host, &binary, &config).unwrap();
-            hafw.daemon.start().unwrap();
-            hafw
+            Hafw::start(host, &config).unwrap()
         });
         let mut pair = Self { lab, nodes };
         pair.settle();
@@ -72,6 +70,22 @@ impl Pair {
             .collect::<Vec<_>>()
             .join("\n---\n")
     }
+}
+
+/// Waits until a peer that makes addresses of its VIPs has this one, or has not.
+pub(crate) fn wait_for_address(host: &Host, address: &str, has: bool) {
+    let what = format!("{} to have {address}: {has}", host.station());
+    wait_until(PATIENCE, what, || {
+        let addresses = host
+            .output("ip", &["-o", "address"])
+            .map_err(|error| error.to_string())?;
+        if addresses.contains(&format!(" {address} ")) == has {
+            Ok(())
+        } else {
+            Err(addresses)
+        }
+    })
+    .unwrap();
 }
 
 /// A `dsr` service over the three web servers; `more` are its other keys.

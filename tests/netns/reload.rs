@@ -37,8 +37,7 @@ impl Loaded {
             &[Station::Web01, Station::Web02],
             Station::Web03,
         );
-        let mut node = Hafw::new(host, &Hafw::built().unwrap(), &text).unwrap();
-        node.daemon.start().unwrap();
+        let mut node = Hafw::start(host, &text).unwrap();
         node.wait_for_router("oldboy", "active", PATIENCE).unwrap();
         let request = Request {
             to: SocketAddrV4::new(VIP_WWW, 80),

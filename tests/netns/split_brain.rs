@@ -17,7 +17,6 @@ const WITNESS: Station = Station::Client;
 fn start(name: &str, keys: &str) -> Pair {
     let lab = Lab::new(name).unwrap();
     let addresses = lab.link_nodes().unwrap();
-    let binary = Hafw::built().unwrap();
     let key = "5a".repeat(32);
     let nodes = [0, 1].map(|own| {
         let (station, other) = (Station::NODES[own], Station::NODES[1 - own]);
@@ -29,9 +28,7 @@ fn start(name: &str, keys: &str) -> Pair {
             addresses[1 - own]
         );
         let config = hafw_config(&lab[station], &[Router::oldboy(station, TIMING)], &rest);
-        let mut hafw = Hafw::new(&lab[station], &binary, &config).unwrap();
-        hafw.daemon.start().unwrap();
-        hafw
+        Hafw::start(&lab[station], &config).unwrap()
     });
     let mut pair = Pair { lab, nodes };
     pair.settle();

@@ -30,14 +30,11 @@ impl Pair {
     fn start(purpose: &str, check: &str) -> Self {
         let lab = Lab::new(purpose).unwrap();
         let webs = Station::NODES.map(|station| WebServer::start(&lab[station]).unwrap());
-        let binary = Hafw::built().unwrap();
         let nodes = Station::NODES.map(|station| {
             let host = &lab[station];
             add_eth1(host);
             let text = config(&lab, station, check);
-            let mut hafw = Hafw::new(host, &binary, &text).unwrap();
-            hafw.daemon.start().unwrap();
-            hafw
+            Hafw::start(host, &text).unwrap()
         });
         let mut pair = Self { lab, nodes, webs };
         pair.settle();

@@ -136,6 +136,16 @@ impl Hafw {
         })
     }
 
+    /// Starts the built binary on the host, with this file.
+    ///
+    /// # Errors
+    /// As [`Hafw::built`] and [`Hafw::new`]; it cannot be started.
+    pub fn start(host: &Host, config: &str) -> Result<Self, LabError> {
+        let mut hafw = Self::new(host, &Self::built()?, config)?;
+        hafw.daemon.start()?;
+        Ok(hafw)
+    }
+
     /// Its configuration file.
     #[must_use]
     pub fn config(&self) -> &Path {
