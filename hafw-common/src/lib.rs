@@ -10,7 +10,7 @@
 #[cfg(test)]
 extern crate std;
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 pub mod backend;
 pub mod counters;
@@ -77,6 +77,12 @@ pub const fn mapped(address: IpAddr) -> [u8; 16] {
         IpAddr::V4(v4) => v4_mapped(v4.octets()),
         IpAddr::V6(v6) => v6.octets(),
     }
+}
+
+/// The inverse of [`mapped`].
+#[must_use]
+pub const fn unmapped(a: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from_octets(a).to_canonical()
 }
 
 /// The inverse of [`v4_mapped`]; `None` for an IPv6 address.

@@ -53,6 +53,33 @@ pub const NEIGHBOURS: &str = "NEIGHBOURS";
 /// Ring buffer of [`crate::event::UnresolvedEvent`].
 pub const UNRESOLVED: &str = "UNRESOLVED";
 
+/// The maps that all instances of the programs share, and that outlive the controller.
+pub const SHARED: &[&str] = &[
+    NODE,
+    IFACES,
+    VRIDS,
+    ROUTERS,
+    LEASES,
+    SEEN,
+    PEERS,
+    VIP_FILTER,
+    VIPS,
+    SERVICES,
+    SLOTS,
+    BASE_SEEN,
+    FLOWS,
+    EMBRYOS,
+    BACKENDS,
+    TRAFFIC,
+    COUNTERS,
+    EVENTS,
+    NAT_FILTER,
+    NAT_SOURCES,
+    ROUTES,
+    NEIGHBOURS,
+    UNRESOLVED,
+];
+
 /// Interfaces a node may use.
 pub const MAX_IFACES: u32 = 16;
 /// Virtual routers a node may have.

@@ -1,6 +1,8 @@
 //! L4 services and their slots.
 
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
+
+use crate::unmapped;
 
 /// Key of [`crate::maps::SERVICES`].
 #[repr(C)]
@@ -33,8 +35,7 @@ impl ServiceKey {
     /// The VIP and port.
     #[must_use]
     pub const fn destination(&self) -> SocketAddr {
-        let address = Ipv6Addr::from_octets(self.address).to_canonical();
-        SocketAddr::new(address, u16::from_be_bytes(self.port))
+        SocketAddr::new(unmapped(self.address), u16::from_be_bytes(self.port))
     }
 }
 

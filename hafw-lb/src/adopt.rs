@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{Ipv6Addr, SocketAddr},
+    net::SocketAddr,
 };
 
 use hafw_common::{
@@ -116,7 +116,7 @@ pub(crate) fn inherit(found: &Found, regions: &mut Regions, indices: &mut Indice
 
 fn address(backend: &Backend) -> SocketAddr {
     let halves = u128::from(backend.address_end) << 64 | u128::from(backend.address);
-    let address = Ipv6Addr::from(halves.to_le_bytes()).to_canonical();
+    let address = hafw_common::unmapped(halves.to_le_bytes());
     let port = Rewrite::from_word(backend.rewrite).port;
     SocketAddr::new(address, u16::from_be_bytes(port))
 }

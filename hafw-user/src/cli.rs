@@ -16,7 +16,7 @@ use crate::{
     control::{
         Answer, Protocol, Request, TraceRequest, ask, render_drain, render_status, render_trace,
     },
-    handover::handover,
+    handover::{handover, unexpected},
     import::{self, ImportArgs},
     node,
 };
@@ -141,14 +141,13 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             json,
         } => {
             let answer = ask(&control_socket(socket, &file)?, &Request::Status)?;
-            match answer {
-                Answer::Status(status) if json => print(&serde_json::to_string_pretty(&status)?),
-                Answer::Status(status) => print(&render_status(&status)),
-                Answer::Trace(_)
-                | Answer::Drain(_)
-                | Answer::Handover(_)
-                | Answer::Done(_)
-                | Answer::Error(_) => unexpected()?,
+            let Answer::Status(status) = answer else {
+                return unexpected();
+            };
+            if json {
+                print(&serde_json::to_string_pretty(&status)?);
+            } else {
+                print(&render_status(&status));
             }
             Ok(())
         }
@@ -163,14 +162,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 Transport::Udp => Protocol::Udp,
             };
             let request = Request::Trace(TraceRequest { from, to, protocol });
-            match ask(&control_socket(socket, &file)?, &request)? {
-                Answer::Trace(answer) => print(&render_trace(&answer)),
-                Answer::Status(_)
-                | Answer::Drain(_)
-                | Answer::Handover(_)
-                | Answer::Done(_)
-                | Answer::Error(_) => unexpected()?,
-            }
+            let Answer::Trace(answer) = ask(&control_socket(socket, &file)?, &request)? else {
+                return unexpected();
+            };
+            print(&render_trace(&answer));
             Ok(())
         }
         Command::Reload(File { file }) => order(&control_socket(socket, &file)?, &Request::Reload),
@@ -224,31 +219,19 @@ fn drain(socket: Option<&Path>, backend: Backend, end: bool) -> anyhow::Result<(
         backend,
         end,
     };
-    match ask(&control_socket(socket, &file)?, &request)? {
-        Answer::Drain(answer) => print(&render_drain(&answer)),
-        Answer::Status(_)
-        | Answer::Trace(_)
-        | Answer::Handover(_)
-        | Answer::Done(_)
-        | Answer::Error(_) => unexpected()?,
-    }
+    let Answer::Drain(answer) = ask(&control_socket(socket, &file)?, &request)? else {
+        return unexpected();
+    };
+    print(&render_drain(&answer));
     Ok(())
 }
 
 fn order(socket: &Path, request: &Request) -> anyhow::Result<()> {
-    match ask(socket, request)? {
-        Answer::Done(text) => print(&text),
-        Answer::Status(_)
-        | Answer::Trace(_)
-        | Answer::Drain(_)
-        | Answer::Handover(_)
-        | Answer::Error(_) => unexpected()?,
-    }
+    let Answer::Done(text) = ask(socket, request)? else {
+        return unexpected();
+    };
+    print(&text);
     Ok(())
-}
-
-fn unexpected<T>() -> anyhow::Result<T> {
-    anyhow::bail!("the node answered something else")
 }
 
 fn control_socket(socket: Option<&Path>, file: &Path) -> anyhow::Result<PathBuf> {

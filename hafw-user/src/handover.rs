@@ -23,7 +23,7 @@ pub(crate) fn handover(socket: &Path, router: &str, end: bool) -> anyhow::Result
         end,
     };
     let Answer::Handover(HandoverAnswer { takes_ms }) = ask(socket, &request)? else {
-        bail!("the node answered something else");
+        return unexpected();
     };
     if end {
         return Ok(format!(
@@ -53,9 +53,17 @@ pub(crate) fn handover(socket: &Path, router: &str, end: bool) -> anyhow::Result
     )
 }
 
+/// An answer to something else: a node of another version.
+///
+/// # Errors
+/// Always.
+pub(crate) fn unexpected<T>() -> anyhow::Result<T> {
+    bail!("the node answered something else")
+}
+
 fn status(socket: &Path, router: &str) -> anyhow::Result<RouterStatus> {
     let Answer::Status(status) = ask(socket, &Request::Status)? else {
-        bail!("the node answered something else");
+        return unexpected();
     };
     let found = status
         .routers

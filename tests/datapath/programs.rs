@@ -31,23 +31,7 @@ fn advert() -> Vec<u8> {
 fn the_object_has_the_maps_of_the_abi() {
     let object = object::programs();
     let ebpf = aya::Ebpf::load(&object).expect("the object loads");
-    for name in [
-        maps::NODE,
-        maps::IFACES,
-        maps::VRIDS,
-        maps::ROUTERS,
-        maps::LEASES,
-        maps::SEEN,
-        maps::PEERS,
-        maps::VIP_FILTER,
-        maps::VIPS,
-        maps::SERVICES,
-        maps::SLOTS,
-        maps::BACKENDS,
-        maps::TRAFFIC,
-        maps::COUNTERS,
-        maps::EVENTS,
-    ] {
+    for name in maps::SHARED {
         assert!(ebpf.map(name).is_some(), "{name}");
         assert!(name.len() <= 15, "{name}: the kernel cuts longer names");
     }

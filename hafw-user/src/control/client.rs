@@ -51,12 +51,9 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Answer, ClientError> {
     stream.write_all(&text)?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
-    match serde_json::from_str(&line)? {
-        Answer::Error(message) => Err(ClientError::Refused(message)),
-        answer @ (Answer::Status(_)
-        | Answer::Trace(_)
-        | Answer::Drain(_)
-        | Answer::Handover(_)
-        | Answer::Done(_)) => Ok(answer),
+    let answer = serde_json::from_str(&line)?;
+    if let Answer::Error(message) = answer {
+        return Err(ClientError::Refused(message));
     }
+    Ok(answer)
 }

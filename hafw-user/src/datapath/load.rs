@@ -26,33 +26,6 @@ use super::{
 };
 use crate::sys::words::Words;
 
-/// Maps that all program instances share and that outlive the controller.
-const SHARED: &[&str] = &[
-    maps::NODE,
-    maps::IFACES,
-    maps::VRIDS,
-    maps::ROUTERS,
-    maps::LEASES,
-    maps::SEEN,
-    maps::PEERS,
-    maps::VIP_FILTER,
-    maps::VIPS,
-    maps::SERVICES,
-    maps::SLOTS,
-    maps::BASE_SEEN,
-    maps::FLOWS,
-    maps::EMBRYOS,
-    maps::BACKENDS,
-    maps::TRAFFIC,
-    maps::COUNTERS,
-    maps::EVENTS,
-    maps::NAT_FILTER,
-    maps::NAT_SOURCES,
-    maps::ROUTES,
-    maps::NEIGHBOURS,
-    maps::UNRESOLVED,
-];
-
 /// An interface to attach to. Its place in the list is its slot.
 #[derive(Clone, Debug)]
 pub struct InterfaceSpec {
@@ -275,7 +248,7 @@ fn examine(pins: &PinDir, slots: u32) -> Result<(Found, Node), OpenError> {
     if entries.is_empty() {
         return Ok((Found::Nothing, nothing));
     }
-    let complete = SHARED
+    let complete = maps::SHARED
         .iter()
         .all(|name| entries.iter().any(|entry| entry == name));
     let node = || -> Result<Node, MapError> {
@@ -295,7 +268,7 @@ fn load(pins: &PinDir, slot: u32, capacity: u32) -> Result<Ebpf, OpenError> {
     loader.override_global(GLOBAL_IFACE_SLOT, &slot, true);
     loader.map_max_entries(maps::SLOTS, capacity);
     loader.map_max_entries(maps::BASE_SEEN, capacity);
-    for name in SHARED {
+    for name in maps::SHARED {
         loader.map_pin_path(name, pins.entry(name));
     }
     Ok(loader.load(OBJECT)?)

@@ -1,12 +1,12 @@
 //! Frames that XDP hands up because their next hop's MAC is not known.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::{io, net::IpAddr};
 
 use aya::maps::{MapData, RingBuf};
-use hafw_common::event::{UNRESOLVED_EVENT_HEADER, UnresolvedEvent};
+use hafw_common::{
+    event::{UNRESOLVED_EVENT_HEADER, UnresolvedEvent},
+    unmapped,
+};
 use tokio::io::unix::AsyncFd;
 
 /// The ring, read by one task.
@@ -56,7 +56,7 @@ fn parse(item: &[u8]) -> Option<Unresolved> {
     let destination: [u8; 16] = header[..16].try_into().ok()?;
     let frame = item[UNRESOLVED_EVENT_HEADER..].get(..length as usize)?;
     Some(Unresolved {
-        destination: Ipv6Addr::from(destination).to_canonical(),
+        destination: unmapped(destination),
         frame: frame.to_vec(),
     })
 }

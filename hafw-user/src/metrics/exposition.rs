@@ -5,14 +5,12 @@ use std::fmt;
 use hafw_common::counters::{Counter, Verdict};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, NoLabelSet, prometheus_text},
+    encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet, prometheus_text},
     metrics::MetricType,
     registry::Registry,
 };
 
-use crate::control::{
-    BackendStatus, CheckStatus, InterfaceStatus, ProxyStatus, RouterStatus, ServiceStatus, Status,
-};
+use crate::control::{CheckStatus, ProxyStatus, RouterStatus, ServiceStatus, Status};
 
 /// States of a router, each a series that is 1 or 0.
 const STATES: [&str; 4] = ["active", "backup", "fault", "initialize"];
@@ -60,29 +58,27 @@ impl Scrape {
         out.gauge("node", "1, with the node's id and version", [(labels, 1)])?;
         let uptime = [(vec![], *uptime_seconds)];
         out.gauge("uptime_seconds", "Since the controller started", uptime)?;
-        let of = |value: fn(&InterfaceStatus) -> u64| {
+        let interfaces = || {
             interfaces
                 .iter()
-                .map(move |i| (vec![("interface", i.name.clone())], value(i)))
+                .map(|interface| (vec![("interface", interface.name.clone())], interface))
         };
-        let up = of(|i| u64::from(i.up));
+        let up = of(interfaces(), |i| u64::from(i.up));
         out.gauge("interface_up", "Up, with its carrier", up)?;
         out.counter(
             "adverts_through_netfilter",
             "VRRP packets that netfilter let pass",
-            of(|i| i.adverts_through_netfilter),
+            of(interfaces(), |i| i.adverts_through_netfilter),
         )
     }
 
     fn routers(&self, out: &mut Families<'_>) -> fmt::Result {
-        let routers = &self.0.routers;
         let label = |router: &RouterStatus| vec![("router", router.name.clone())];
-        let of = |value: fn(&RouterStatus) -> u64| {
-            routers
-                .iter()
-                .map(move |router| (label(router), value(router)))
+        let routers = || {
+            let routers = self.0.routers.iter();
+            routers.map(|router| (label(router), router))
         };
-        let states = routers.iter().flat_map(|router| {
+        let states = self.0.routers.iter().flat_map(|router| {
             STATES.map(|state| {
                 let mut labels = label(router);
                 labels.push(("state", state.to_owned()));
@@ -90,23 +86,19 @@ impl Scrape {
             })
         });
         out.gauge("router_state", "1 for the state that it is in", states)?;
-        let since = routers
-            .iter()
-            .map(|router| (label(router), seconds(router.since_ms)));
-        out.gauge_f64("router_state_seconds", "In that state", since)?;
-        let lease = routers
-            .iter()
-            .map(|router| (label(router), seconds(router.lease_ms)));
-        out.gauge_f64(
+        let since = of(routers(), |router| seconds(router.since_ms));
+        out.gauge("router_state_seconds", "In that state", since)?;
+        let lease = of(routers(), |router| seconds(router.lease_ms));
+        out.gauge(
             "router_lease_seconds",
             "How long the lease still runs; 0 without one",
             lease,
         )?;
         for (name, help, value) in ROUTER_GAUGES {
-            out.gauge(name, help, of(value))?;
+            out.gauge(name, help, of(routers(), value))?;
         }
         for (name, help, value) in ROUTER_COUNTERS {
-            out.counter(name, help, of(value))?;
+            out.counter(name, help, of(routers(), value))?;
         }
         Ok(())
     }
@@ -126,17 +118,17 @@ impl Scrape {
         out.counter(
             "peer_adverts",
             "Valid adverts received",
-            peers().map(|(labels, peer)| (labels, peer.adverts)),
+            of(peers(), |peer| peer.adverts),
         )?;
         out.gauge(
             "peer_priority",
             "Of its last advert",
-            peers().map(|(labels, peer)| (labels, u64::from(peer.priority))),
+            of(peers(), |peer| u64::from(peer.priority)),
         )?;
-        out.gauge_f64(
+        out.gauge(
             "peer_silence_seconds",
             "Since its last advert",
-            peers().map(|(labels, peer)| (labels, seconds(peer.last_ms))),
+            of(peers(), |peer| seconds(peer.last_ms)),
         )
     }
 
@@ -177,44 +169,44 @@ impl Scrape {
     }
 
     fn services(&self, out: &mut Families<'_>) -> fmt::Result {
-        let of = |value: fn(&BackendStatus) -> u64| {
-            self.0
-                .services
-                .iter()
-                .flat_map(move |ServiceStatus { name, backends, .. }| {
-                    backends.iter().map(move |backend| {
-                        let labels = vec![
-                            ("service", name.clone()),
-                            ("backend", backend.address.clone()),
-                        ];
-                        (labels, value(backend))
-                    })
+        let backends = || {
+            let services = self.0.services.iter();
+            services.flat_map(|ServiceStatus { name, backends, .. }| {
+                backends.iter().map(move |backend| {
+                    let labels = vec![
+                        ("service", name.clone()),
+                        ("backend", backend.address.clone()),
+                    ];
+                    (labels, backend)
                 })
+            })
         };
-        out.gauge("backend_up", "Gets new flows", of(|b| u64::from(b.up)))?;
-        let weight = of(|b| u64::from(b.weight));
+        let up = of(backends(), |b| u64::from(b.up));
+        out.gauge("backend_up", "Gets new flows", up)?;
+        let weight = of(backends(), |b| u64::from(b.weight));
         out.gauge("backend_weight", "As configured", weight)?;
-        let slots = of(|b| u64::from(b.slots));
+        let slots = of(backends(), |b| u64::from(b.slots));
         out.gauge("backend_slots", "Slots that lead to it", slots)?;
-        out.counter("backend_packets", "Frames steered to it", of(|b| b.packets))?;
-        out.counter("backend_bytes", "Bytes steered to it", of(|b| b.bytes))
+        let packets = of(backends(), |b| b.packets);
+        out.counter("backend_packets", "Frames steered to it", packets)?;
+        let bytes = of(backends(), |b| b.bytes);
+        out.counter("backend_bytes", "Bytes steered to it", bytes)
     }
 
     fn alerts(&self, out: &mut Families<'_>) -> fmt::Result {
-        let of = |value: fn(&crate::control::AlertStatus) -> u64| {
-            self.0
-                .alerts
-                .iter()
-                .map(move |alert| (vec![("receiver", alert.receiver.clone())], value(alert)))
+        let alerts = || {
+            let alerts = self.0.alerts.iter();
+            alerts.map(|alert| (vec![("receiver", alert.receiver.clone())], alert))
         };
         let help = "Messages delivered, or hooks run";
-        out.counter("alerts_delivered", help, of(|alert| alert.delivered))?;
-        let help = "Attempts that failed";
-        out.counter("alerts_failed", help, of(|alert| alert.failed))?;
-        let help = "Changes that found no room";
-        out.counter("alerts_lost", help, of(|alert| alert.lost))?;
-        let help = "Changes that wait to be told";
-        out.gauge("alerts_waiting", help, of(|alert| alert.waiting))
+        let delivered = of(alerts(), |alert| alert.delivered);
+        out.counter("alerts_delivered", help, delivered)?;
+        let failed = of(alerts(), |alert| alert.failed);
+        out.counter("alerts_failed", "Attempts that failed", failed)?;
+        let lost = of(alerts(), |alert| alert.lost);
+        out.counter("alerts_lost", "Changes that found no room", lost)?;
+        let waiting = of(alerts(), |alert| alert.waiting);
+        out.gauge("alerts_waiting", "Changes that wait to be told", waiting)
     }
 
     /// A proxy that does not answer has no counters.
@@ -285,17 +277,17 @@ impl Scrape {
         out.counter(
             "upstream_attempts",
             "Requests sent to it",
-            servers().map(|(labels, server)| (labels, server.attempts)),
+            of(servers(), |server| server.attempts),
         )?;
         out.counter(
             "upstream_failures",
             "Attempts that count towards max_fails",
-            servers().map(|(labels, server)| (labels, server.failures)),
+            of(servers(), |server| server.failures),
         )?;
         out.gauge(
             "upstream_out",
             "Workers that keep it out for now",
-            servers().map(|(labels, server)| (labels, server.out)),
+            of(servers(), |server| server.out),
         )
     }
 }
@@ -342,6 +334,14 @@ const ROUTER_COUNTERS: [Series; 6] = [
 
 type Labels = Vec<(&'static str, String)>;
 
+/// One value of each item.
+fn of<'a, T: 'a, V>(
+    items: impl Iterator<Item = (Labels, &'a T)>,
+    value: fn(&T) -> V,
+) -> impl Iterator<Item = (Labels, V)> {
+    items.map(move |(labels, item)| (labels, value(item)))
+}
+
 struct Families<'a>(DescriptorEncoder<'a>);
 
 impl Families<'_> {
@@ -362,26 +362,11 @@ impl Families<'_> {
         Ok(())
     }
 
-    fn gauge(
+    fn gauge<V: EncodeGaugeValue>(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = (Labels, u64)>,
-    ) -> fmt::Result {
-        let mut family = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in samples {
-            family.encode_family(&labels)?.encode_gauge(&value)?;
-        }
-        Ok(())
-    }
-
-    fn gauge_f64(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = (Labels, f64)>,
+        samples: impl IntoIterator<Item = (Labels, V)>,
     ) -> fmt::Result {
         let mut family = self
             .0

@@ -129,14 +129,10 @@ async fn ask(calls: &mpsc::Sender<Call>) -> Option<Status> {
     let (reply, answer) = oneshot::channel();
     let request = control::Request::Status;
     calls.send(Call { request, reply }).await.ok()?;
-    match answer.await.ok()? {
-        Answer::Status(status) => Some(*status),
-        Answer::Trace(_)
-        | Answer::Handover(_)
-        | Answer::Done(_)
-        | Answer::Drain(_)
-        | Answer::Error(_) => None,
-    }
+    let Answer::Status(status) = answer.await.ok()? else {
+        return None;
+    };
+    Some(*status)
 }
 
 /// The page is text too: its type differs from that of the metrics only in a parameter that browsers

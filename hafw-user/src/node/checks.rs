@@ -9,9 +9,10 @@ use rtnetlink::Handle;
 use thiserror::Error;
 use tokio::sync::Notify;
 
+use super::services::Services;
 use crate::{
     command::{InvalidCommand, UserCommand},
-    config::{Check, CheckKind, Health, HealthKind, Service},
+    config::{Check, CheckKind, Config, Health, HealthKind, Service},
     probe::{
         HttpProbe, InterfaceProbe, InvalidHttp, Probe, ProcessProbe, ProxyProbe, Report, Target,
         TargetId,
@@ -50,8 +51,23 @@ pub(super) struct Around<'a> {
     pub(super) links: &'a Arc<Notify>,
 }
 
+/// All probes of a node.
+pub(super) fn targets(
+    config: &Config,
+    services: &Services,
+    around: &Around<'_>,
+) -> Result<Vec<Target>, CheckError> {
+    let checks = config
+        .checks
+        .iter()
+        .map(|check| check_target(check, around));
+    let mut targets = checks.collect::<Result<Vec<_>, _>>()?;
+    targets.extend(services.targets(config)?);
+    Ok(targets)
+}
+
 /// The probe of a `[[check]]`.
-pub(super) fn check_target(check: &Check, around: &Around<'_>) -> Result<Target, CheckError> {
+fn check_target(check: &Check, around: &Around<'_>) -> Result<Target, CheckError> {
     let name = &check.name.value;
     let probe = match &check.kind {
         CheckKind::Command { command, user } => {

@@ -1,12 +1,9 @@
 //! What the lookout for split brains is shown: the VRRP thread's routers, XDP's words, the counters
 //! of the interfaces, and what peers say over the channel.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
+use hafw_common::unmapped;
 use hafw_vrrp::Instant;
 use tracing::debug;
 
@@ -144,8 +141,4 @@ fn told(peer: &Peer, seat: &Seat, now: Instant) -> Told {
             Some(Duration::from_millis(beat.unanswered_ms?) + since)
         }),
     }
-}
-
-fn unmapped(address: [u8; 16]) -> IpAddr {
-    Ipv6Addr::from(address).to_canonical()
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use tracing::info;
 
 use super::{
-    checks::{Around, check_target},
+    checks::{Around, targets},
     restart::Wish,
     routers::{self, Built},
     run::Node,
@@ -83,12 +83,7 @@ impl Node {
             netlink: &handle,
             links: &self.link_stir,
         };
-        let mut targets = new
-            .checks
-            .iter()
-            .map(|check| check_target(check, &around))
-            .collect::<Result<Vec<_>, _>>()?;
-        targets.extend(self.services.targets(&new)?);
+        let targets = targets(&new, &self.services, &around)?;
         self.prober.set_targets(targets);
         self.config = new;
         self.set_links();

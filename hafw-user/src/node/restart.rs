@@ -10,11 +10,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use hafw_vrrp::VirtualRouter;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info};
 
 use super::run::Node;
-use crate::{control::Answer, sys::clock};
+use crate::{control::Answer, sys::clock, vrrp::Snapshot};
 
 /// More than a start takes until it renews a lease. Routers with shorter ones are handed over.
 const START: Duration = Duration::from_millis(200);
@@ -98,11 +99,8 @@ impl Node {
     /// Routers whose lease may be shorter than a start.
     fn short_leases(&self) -> BTreeSet<usize> {
         let snapshots = self.vrrp.snapshots();
-        let short = |(index, snapshot): (usize, &crate::vrrp::Snapshot)| {
-            let config = snapshot.router.config();
-            // Just after a renewal most of it is left.
-            let left = snapshot.router.lease_length() - config.interval.as_duration() / 4;
-            (snapshot.router.is_active() && left < START).then_some(index)
+        let short = |(index, snapshot): (usize, &Snapshot)| {
+            (snapshot.router.is_active() && fresh_lease(&snapshot.router) < START).then_some(index)
         };
         snapshots.iter().enumerate().filter_map(short).collect()
     }
@@ -120,8 +118,7 @@ impl Node {
             routers().enumerate().all(|(index, router)| {
                 let until = self.leases.lease(index).attract_until;
                 let left = hafw_vrrp::Instant::from_nanos(until).saturating_duration_since(now);
-                let quarter = router.config().interval.as_duration() / 4;
-                let enough = (router.lease_length() - quarter).min(START * 5);
+                let enough = fresh_lease(router).min(START * 5);
                 !self.leases.is_attracting(index, now) || left >= enough
             })
         };
@@ -130,4 +127,9 @@ impl Node {
             sleep(Duration::from_millis(1)).await;
         }
     }
+}
+
+/// What is left of a lease that was renewed a moment ago, at the least.
+fn fresh_lease(router: &VirtualRouter) -> Duration {
+    router.lease_length() - router.config().interval.as_duration() / 4
 }

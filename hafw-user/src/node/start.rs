@@ -26,7 +26,7 @@ use tracing::{info, warn};
 use super::{
     adopt::{Remains, inherit},
     alerts,
-    checks::{Around, check_target},
+    checks::{Around, targets},
     clients::Clients,
     cluster,
     flows::Flows,
@@ -78,9 +78,8 @@ pub(super) async fn start(config: Config, file: &Path, socket: &Path) -> anyhow:
         .map(|i| i.name.value.clone())
         .collect::<Vec<_>>();
     let mut adopted = false;
-    match bring_up(config, facts, socket, watch, &parts, &mut adopted).await {
+    match bring_up(config, facts, [file, socket], watch, &parts, &mut adopted).await {
         Ok(mut node) => {
-            node.file = file.to_path_buf();
             node.parts = Some(parts);
             Ok(node)
         }
@@ -104,7 +103,7 @@ pub(super) struct Parts {
 async fn bring_up(
     config: Config,
     facts: SystemFacts,
-    socket: &Path,
+    [file, socket]: [&Path; 2],
     watch: Watch,
     parts: &Parts,
     adopted: &mut bool,
@@ -220,13 +219,7 @@ async fn bring_up(
         netlink: &watch.handle(),
         links: &link_stir,
     };
-    let mut targets = config
-        .checks
-        .iter()
-        .map(|check| check_target(check, &around))
-        .collect::<Result<Vec<_>, _>>()?;
-    targets.extend(services.targets(&config)?);
-    prober.set_targets(targets);
+    prober.set_targets(targets(&config, &services, &around)?);
     let (calls, call_queue) = mpsc::channel(16);
     if let Some(address) = config.metrics {
         metrics::serve(address, calls.clone())?;
@@ -244,7 +237,7 @@ async fn bring_up(
         adopted: *adopted,
         links: links(&snapshot),
         link_stir,
-        file: std::path::PathBuf::new(),
+        file: file.to_path_buf(),
         exe: std::env::current_exe().context("cannot find this program's own file")?,
         wish: None,
         slot_capacity,

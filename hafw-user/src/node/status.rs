@@ -3,6 +3,7 @@
 use hafw_common::{
     mac_from_word,
     router::{PeerKey, PeerSeen},
+    unmapped,
 };
 use hafw_l7::control::client::Control;
 use hafw_lb::State;
@@ -260,9 +261,7 @@ async fn proxy_status(control: &Control) -> ProxyStatus {
 fn peer_status((key, seen): &(PeerKey, PeerSeen), now: hafw_vrrp::Instant) -> PeerStatus {
     let last = hafw_vrrp::Instant::from_nanos(seen.last_at);
     PeerStatus {
-        address: std::net::Ipv6Addr::from(key.source)
-            .to_canonical()
-            .to_string(),
+        address: unmapped(key.source).to_string(),
         mac: mac_text(mac_from_word(seen.mac)),
         priority: u8::try_from(seen.priority).unwrap_or(u8::MAX),
         adverts: seen.adverts,

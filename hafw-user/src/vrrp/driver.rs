@@ -1,13 +1,13 @@
 //! The engine's world: the ring, the wires and the lease words.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::Ipv4Addr,
     os::fd::{AsFd as _, BorrowedFd},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use hafw_common::event::AdvertEvent;
+use hafw_common::{event::AdvertEvent, unmapped};
 use hafw_vrrp::{
     Effects, Engine, Event, Instant, Missed, Priority, Refusal, Revocation, RouterConfig,
     StateKind, Transition, wire::Advertisement,
@@ -456,8 +456,4 @@ impl Effects for Driver {
         let router = &self.routers[index].spec.name;
         error!(router, %error, "an advert that XDP let pass was refused");
     }
-}
-
-fn unmapped(address: [u8; 16]) -> IpAddr {
-    Ipv6Addr::from(address).to_canonical()
 }
