@@ -12,6 +12,7 @@ use crate::{
     adopt::{Inherited, InheritedBackend},
     alloc::{Indices, Regions},
     balancer::{Balancer, Capacity},
+    exchange::Told,
     health::{Cause, State},
     identity::entry_identity,
     moves::Progress,
@@ -264,6 +265,12 @@ fn validate(specs: &[ServiceSpec], capacity: Capacity) -> Result<(), ConfigureEr
     Ok(())
 }
 
+/// Of a backend that the node that is followed does not have, as far as is known.
+const UNTOLD: Told = Told {
+    weight: 0,
+    state: None,
+};
+
 fn settle(
     spec: &ServiceSpec,
     place: Place,
@@ -276,6 +283,9 @@ fn settle(
         .flat_map(|placed| &placed.backends)
         .map(|entry| (entry.address, entry))
         .collect();
+    let follows = before.as_ref().is_some_and(|placed| {
+        placed.follows && placed.service.slots == spec.slots && placed.service.mode == spec.mode
+    });
     let words = || found.iter().flat_map(|found| &found.words);
     let serving: BTreeSet<_> = words().map(|word| word.current()).collect();
     let bases: BTreeSet<_> = words().map(|word| word.base()).collect();
@@ -321,6 +331,9 @@ fn settle(
                 written,
                 leaving: false,
                 left: None,
+                told: known
+                    .and_then(|entry| entry.told)
+                    .or_else(|| follows.then_some(UNTOLD)),
             }
         });
     let mut backends: Vec<_> = backends.collect();
@@ -381,7 +394,7 @@ fn settle(
         words.clear();
         progress.clear();
     }
-    Placed {
+    let mut placed = Placed {
         key,
         service,
         backends,
@@ -389,7 +402,15 @@ fn settle(
         words,
         progress,
         built: if stays { built } else { nothing },
+        follows,
+    };
+    if !follows {
+        placed
+            .backends
+            .iter_mut()
+            .for_each(|entry| entry.told = None);
     }
+    placed
 }
 
 /// Where a former controller's slots are on their way to rest is not known.
@@ -421,5 +442,6 @@ fn leaving(backend: &InheritedBackend) -> Entry {
         written: Some((hop, lives)),
         leaving: true,
         left: None,
+        told: None,
     }
 }

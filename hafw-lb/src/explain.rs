@@ -153,7 +153,7 @@ fn why(placed: &Placed, slot: u32, chosen: u32) -> Why {
     let Some(entry) = placed.backends.iter().find(|entry| entry.index == chosen) else {
         return Why::NoBackend;
     };
-    if matches!(entry.state, State::Down(_)) {
+    if matches!(entry.state(), State::Down(_)) {
         return Why::AllTimedOut;
     }
     let backends: Vec<_> = placed.backends.iter().map(Entry::full_share).collect();
@@ -162,7 +162,7 @@ fn why(placed: &Placed, slot: u32, chosen: u32) -> Why {
     match first {
         Some(first) if first.index != chosen => Why::InsteadOf {
             backend: first.address,
-            state: first.state,
+            state: first.state(),
         },
         Some(_) | None => Why::FirstChoice,
     }

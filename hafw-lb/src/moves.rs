@@ -161,7 +161,8 @@ impl Placed {
         let is_udp = self.key.protocol == IP_UDP;
         let mut gone = Vec::new();
         self.backends.retain_mut(|entry| {
-            if !entry.leaving || named.contains(&entry.index) {
+            let told = entry.told.is_some_and(|told| told.state.is_some());
+            if !entry.leaving || told || named.contains(&entry.index) {
                 return true;
             }
             let since = *entry.left.get_or_insert(evidence.now);
@@ -191,7 +192,12 @@ impl Balancer {
     pub fn settle(&mut self, evidence: &Evidence<'_>) -> Vec<MapOp> {
         let mut ops = Vec::new();
         for placed in self.services.values_mut() {
-            let words = placed.settle(evidence);
+            // Who is followed says when its slots are at rest.
+            let words = if placed.follows {
+                Vec::new()
+            } else {
+                placed.settle(evidence)
+            };
             if !words.is_empty() {
                 let first = placed.service.first_slot;
                 ops.push(MapOp::SetSlots { first, words });
@@ -251,9 +257,9 @@ impl Placed {
 
 impl Entry {
     /// A backend that merely times out may serve, and only the probes be lost.
-    pub(crate) const fn lives(&self) -> bool {
+    pub(crate) fn lives(&self) -> bool {
         use crate::health::{Cause, State};
-        match self.state {
+        match self.state() {
             State::Unknown | State::Up | State::Down(Cause::TimedOut) => true,
             State::Down(Cause::Failed) => false,
         }

@@ -96,7 +96,7 @@ pub(crate) fn plan(services: &mut BTreeMap<ServiceKey, Placed>, retired: &Retire
     ops
 }
 
-fn put_backends(placed: &mut Placed, ops: &mut Vec<MapOp>) {
+pub(crate) fn put_backends(placed: &mut Placed, ops: &mut Vec<MapOp>) {
     for entry in &mut placed.backends {
         let wanted = (entry.hop, entry.lives());
         if entry.written != Some(wanted) {

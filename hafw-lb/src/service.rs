@@ -8,6 +8,7 @@ use hafw_common::{
 };
 
 use crate::{
+    exchange::Told,
     health::{Cause, State},
     identity::backend_key,
     maglev::{self, Weighted},
@@ -97,6 +98,8 @@ pub(crate) struct Placed {
     pub(crate) progress: BTreeMap<u32, Progress>,
     /// What `words` were made from: the shares, and who lives.
     pub(crate) built: (Vec<(Weighted, u32)>, Vec<u32>),
+    /// It is steered as another node says: each backend has been told of.
+    pub(crate) follows: bool,
 }
 
 /// A backend with its place in the maps.
@@ -114,6 +117,8 @@ pub(crate) struct Entry {
     pub(crate) leaving: bool,
     /// Since when nothing leads to it, as far as the slots say.
     pub(crate) left: Option<Duration>,
+    /// What another node says of it, which counts instead of `weight` and `state`.
+    pub(crate) told: Option<Told>,
 }
 
 impl Placed {
@@ -127,7 +132,7 @@ impl Placed {
         let any = self
             .backends
             .iter()
-            .any(|b| b.weight > 0 && serves(b.state));
+            .any(|b| b.weight() > 0 && serves(b.state()));
         let chosen = |state| {
             if any {
                 serves(state)
@@ -137,7 +142,11 @@ impl Placed {
         };
         let share = |entry: &Entry| {
             let full = entry.full_share();
-            let weight = if chosen(entry.state) { full.weight } else { 0 };
+            let weight = if chosen(entry.state()) {
+                full.weight
+            } else {
+                0
+            };
             (Weighted { weight, ..full }, entry.index)
         };
         self.backends.iter().map(share).collect()
@@ -155,8 +164,8 @@ impl Placed {
         let backends = self.backends.iter().map(|entry| BackendStatus {
             address: entry.address,
             index: entry.index,
-            weight: entry.weight,
-            state: entry.state,
+            weight: entry.weight(),
+            state: entry.state(),
             hop: entry.hop,
             slots: u32::try_from(slots(entry.index)).unwrap_or(u32::MAX),
             moved_slots: u32::try_from(moved_slots(entry.index)).unwrap_or(u32::MAX),
@@ -171,12 +180,23 @@ impl Placed {
 }
 
 impl Entry {
-    /// Its share while it is up.
+    /// Its key and share, as long as it is up.
     pub(crate) fn full_share(&self) -> Weighted {
         Weighted {
             key: backend_key(self.address),
-            weight: self.weight,
+            weight: self.weight(),
         }
+    }
+
+    /// Its share, as long as it is up.
+    pub(crate) fn weight(&self) -> u32 {
+        self.told.map_or(self.weight, |told| told.weight)
+    }
+
+    /// What is thought of it.
+    pub(crate) fn state(&self) -> State {
+        let told = self.told.and_then(|told| told.state);
+        told.unwrap_or(self.state)
     }
 }
 

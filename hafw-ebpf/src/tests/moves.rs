@@ -1,29 +1,24 @@
 //! The law of slots that move: for any sequence of changes and packets, no established connection
-//! of a living backend ever changes its backend. hafw-lb's plans are carried out on tables that the
-//! packet path's own choice reads.
+//! of a living backend ever changes its backend, also when another node takes over that was told the
+//! plan and the entries of flows. hafw-lb's plans are carried out on tables that the packet path's own
+//! choice reads.
 
-use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, time::Duration, vec, vec::Vec};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration, vec, vec::Vec};
 
 use hafw_common::{
-    backend::{BACKEND_DEAD, Backend},
     flow::{flow_hash4, slot_of},
-    moved::{EMBRYOS, FLOW_CLOSING, FlowEntry, FlowKey},
+    moved::FlowKey,
     proto::IP_TCP,
-    service::{MODE_DSR, NO_BACKEND, ServiceKey, Slot},
+    service::ServiceKey,
     v4_mapped,
 };
-use hafw_lb::{
-    BackendSpec, Balancer, Capacity, Cause, Change, Evidence, FLOW_CLOSED, FLOW_IDLE, FlowVerdict,
-    MapOp, ServiceSpec, State, Sweep,
-};
+use hafw_lb::{Cause, FLOW_IDLE, State};
 use proptest::{collection::vec as many, prelude::*};
 
-use crate::{
-    flows::{FlowTables, FlowWords, choose},
-    local::Segment,
-    tables::BackendWords,
-    word::Word,
-};
+use self::node::Node;
+use crate::local::Segment;
+
+mod node;
 
 const SLOTS: u32 = 5;
 const BACKENDS: u8 = 4;
@@ -40,50 +35,6 @@ const TICK: Duration = Duration::from_millis(4);
 /// A client gives a handshake up after this.
 const HANDSHAKE: Duration = Duration::from_secs(60);
 
-/// What the maps hold.
-struct Maps {
-    slots: Vec<u64>,
-    backends: BTreeMap<u32, ([Word; size_of::<Backend>() / 8], SocketAddr)>,
-    flows: RefCell<BTreeMap<FlowKey, &'static [Word; 2]>>,
-    embryos: BTreeMap<u32, [Word; 2]>,
-    base_seen: Vec<Word>,
-}
-
-impl FlowTables for Maps {
-    fn flow(&self, key: &FlowKey) -> Option<FlowWords<'_>> {
-        self.flows
-            .borrow()
-            .get(key)
-            .map(|words| FlowWords::new(words))
-    }
-
-    fn put_flow(&self, key: &FlowKey, entry: FlowEntry) {
-        let words = [Word::new(entry.backend), Word::new(entry.seen_at)];
-        // Some hundred per case; an entry that is replaced may still be looked at.
-        let words = std::boxed::Box::leak(std::boxed::Box::new(words));
-        self.flows.borrow_mut().insert(*key, words);
-    }
-
-    fn remove_flow(&self, key: &FlowKey) {
-        self.flows.borrow_mut().remove(key);
-    }
-
-    fn embryo(&self, index: u32) -> Option<&[Word; 2]> {
-        assert!(index < EMBRYOS);
-        self.embryos.get(&index)
-    }
-
-    fn backend(&self, index: u32) -> Option<BackendWords<'_>> {
-        self.backends
-            .get(&index)
-            .map(|(words, _)| BackendWords::new(words))
-    }
-
-    fn base_seen(&self, slot: u32) -> Option<&Word> {
-        self.base_seen.get(slot as usize)
-    }
-}
-
 /// A connection as its two ends know it.
 #[derive(Clone, Copy, Debug)]
 struct Connection {
@@ -99,21 +50,27 @@ struct Connection {
 }
 
 struct Site {
-    maps: Maps,
-    balancer: Balancer,
+    active: Node,
+    standby: Node,
     now: Duration,
-    weights: BTreeMap<u8, u32>,
+    /// By number, with their weights.
+    backends: BTreeMap<u8, u32>,
     connections: BTreeMap<u16, Connection>,
     isn: u32,
-    sweep: Option<Sweep>,
 }
 
 #[derive(Clone, Debug)]
 enum Event {
     Weight(u8, u32),
     State(u8, State),
-    /// Backends by number are all that there are.
-    Configure(Vec<u8>),
+    /// What the standby's own probes find.
+    Elsewhere(u8, State),
+    /// Backends by number are all that there are; whether the standby knows.
+    Configure(Vec<u8>, bool),
+    /// The standby is told.
+    Tell,
+    /// The standby takes over, after it was told.
+    Takeover,
     /// A client connects, or sends its SYN again.
     Syn(u16),
     /// The handshake's last packet, or later data.
@@ -150,96 +107,37 @@ fn slot(port: u16) -> u32 {
 
 impl Site {
     fn new() -> Self {
-        let empty = || [Word::new(0), Word::new(0)];
-        let places = (0..FLOWS).map(|port| (key(port).fingerprint().index, empty()));
         let mut site = Self {
-            maps: Maps {
-                slots: vec![0; SLOTS as usize],
-                backends: BTreeMap::new(),
-                flows: RefCell::default(),
-                embryos: places.collect(),
-                base_seen: (0..SLOTS).map(|_| Word::new(0)).collect(),
-            },
-            balancer: Balancer::new(Capacity::with_slots(SLOTS)),
+            active: Node::new(),
+            standby: Node::new(),
             now: Duration::from_secs(1000),
-            weights: BTreeMap::new(),
+            backends: (0..BACKENDS).map(|number| (number, 1)).collect(),
             connections: BTreeMap::new(),
             isn: 1,
-            sweep: None,
         };
-        site.configure(&(0..BACKENDS).collect::<Vec<_>>());
+        site.active.configure(&site.backends);
+        site.standby.configure(&site.backends);
         site
     }
 
-    fn jiffies(&self) -> u64 {
-        (self.now.as_nanos() / TICK.as_nanos()) as u64
-    }
-
-    fn configure(&mut self, backends: &[u8]) {
-        let backends = backends.iter().map(|number| BackendSpec {
-            address: address(*number),
-            weight: self.weights.get(number).copied().unwrap_or(1),
-            probed: true,
-        });
-        let spec = ServiceSpec {
-            key: SERVICE,
-            router: 0,
-            mode: MODE_DSR,
-            slots: SLOTS,
-            backends: backends.collect(),
-        };
-        let ops = self.balancer.configure(&[spec]).expect("there is room");
-        self.carry_out(&ops);
-    }
-
-    fn carry_out(&mut self, ops: &[MapOp]) {
-        for op in ops {
-            match op {
-                MapOp::PutBackend {
-                    index,
-                    dead,
-                    backend,
-                    ..
-                } => {
-                    let words = [const { Word::new(0) }; size_of::<Backend>() / 8];
-                    words[0].store(if *dead { BACKEND_DEAD } else { 0 });
-                    self.maps.backends.insert(*index, (words, *backend));
-                }
-                MapOp::RemoveBackend { index } => {
-                    self.maps.backends.remove(index);
-                }
-                MapOp::SetSlots { first, words } => {
-                    for (offset, word) in words {
-                        self.maps.slots[(first + offset) as usize] = *word;
-                    }
-                }
-                MapOp::PutService { .. } | MapOp::RemoveService { .. } => {}
-            }
-        }
-    }
-
-    /// Where the packet path sends a segment.
     fn send(&self, port: u16, segment: Segment) -> Option<SocketAddr> {
-        let index = slot(port);
-        let word = Slot(self.maps.slots[index as usize]);
-        let chosen = if word.is_moved() {
-            choose(
-                &self.maps,
-                (index, word),
-                &key(port),
-                segment,
-                self.jiffies(),
-            )
-        } else {
-            word.current()
-        };
-        let (_, address) = self.maps.backends.get(&chosen)?;
-        (chosen != NO_BACKEND).then_some(*address)
+        let jiffies = (self.now.as_nanos() / TICK.as_nanos()) as u64;
+        self.active.send(port, segment, jiffies)
     }
 
     fn lives(&self, backend: SocketAddr) -> bool {
-        let mut entries = self.maps.backends.values();
-        entries.any(|(words, address)| *address == backend && words[0].load() & BACKEND_DEAD == 0)
+        self.active.lives(backend)
+    }
+
+    fn take_over(&mut self) {
+        self.standby.follow(&self.active);
+        let ops = self.standby.balancer.unfollow(SERVICE);
+        self.standby.carry_out(&ops);
+        std::mem::swap(&mut self.active, &mut self.standby);
+        // Handshakes are not told, and a backend that is dead for this node has nothing any more.
+        let active = &self.active;
+        let goes_on = |c: &Connection| c.established && c.backend.is_some_and(|b| active.lives(b));
+        self.connections.retain(|_, connection| goes_on(connection));
     }
 
     fn segment(sequence: u32) -> Segment {
@@ -271,7 +169,7 @@ impl Site {
             ..Self::segment(isn)
         };
         let backend = self.send(port, opens);
-        let moved = Slot(self.maps.slots[slot(port) as usize]).is_moved();
+        let moved = self.active.is_moved(port);
         // A handshake that began at rest is not known of: who gets the last SYN has it.
         if let Some(known) = again.filter(|known| known.embryonic && moved) {
             assert_eq!(known.backend, backend, "a SYN sent again goes elsewhere");
@@ -333,74 +231,41 @@ impl Site {
         }
     }
 
-    fn pass(&mut self, seconds: u64) {
-        self.now += Duration::from_secs(seconds);
-        let mut sweep = Sweep {
-            began: self.now,
-            ..Sweep::default()
-        };
-        let entries: Vec<_> = self
-            .maps
-            .flows
-            .borrow()
-            .iter()
-            .map(|(key, [backend, at])| (*key, backend.load(), at.load()))
-            .collect();
-        for (key, backend, at) in entries {
-            let idle = TICK * u32::try_from(self.jiffies() - at).expect("days at most");
-            let closed = backend & FLOW_CLOSING != 0 && idle >= FLOW_CLOSED;
-            let backend = backend as u32 & NO_BACKEND;
-            match self.balancer.judge(&key, backend) {
-                FlowVerdict::Keep(slot) if idle < FLOW_IDLE && !closed => {
-                    sweep.slots.insert(slot);
-                    sweep.backends.insert(backend);
-                }
-                FlowVerdict::Keep(_) | FlowVerdict::Drop => self.maps.remove_flow(&key),
-            }
-        }
-        self.sweep = Some(sweep);
-        let ops = self.balancer.settle(&Evidence {
-            now: self.now,
-            base_seen: &|slot| {
-                let at = self.maps.base_seen[slot as usize].load();
-                Some(TICK * u32::try_from(at).expect("days at most"))
-            },
-            sweep: self.sweep.as_ref(),
-        });
-        self.carry_out(&ops);
-    }
-
     fn happen(&mut self, event: &Event) {
         match event {
             Event::Weight(backend, weight) => {
-                self.weights.insert(*backend, *weight);
-                let change = Change::Weight {
-                    service: SERVICE,
-                    backend: address(*backend),
-                    weight: *weight,
-                };
-                let ops = self.balancer.update(&[change]);
-                self.carry_out(&ops);
+                if let Some(known) = self.backends.get_mut(backend) {
+                    *known = *weight;
+                    self.active.configure(&self.backends);
+                }
             }
             Event::State(backend, state) => {
-                let change = Change::State {
-                    service: SERVICE,
-                    backend: address(*backend),
-                    state: *state,
-                };
-                let ops = self.balancer.update(&[change]);
-                self.carry_out(&ops);
+                self.active.set_state(*backend, *state);
                 // What a dead backend had is over, and does not come back with it.
                 let dead = address(*backend);
                 if *state == State::Down(Cause::Failed) {
                     self.connections.retain(|_, c| c.backend != Some(dead));
                 }
             }
-            Event::Configure(backends) => self.configure(backends),
+            Event::Elsewhere(backend, state) => self.standby.set_state(*backend, *state),
+            Event::Configure(backends, both) => {
+                let weight = |number| self.backends.get(number).copied().unwrap_or(1);
+                self.backends = backends.iter().map(|b| (*b, weight(b))).collect();
+                self.active.configure(&self.backends);
+                if *both {
+                    self.standby.configure(&self.backends);
+                }
+            }
+            Event::Tell => self.standby.follow(&self.active),
+            Event::Takeover => self.take_over(),
             Event::Syn(port) => self.syn(*port),
             Event::Data(port) => self.data(*port, false),
             Event::Fin(port) => self.data(*port, true),
-            Event::Pass(seconds) => self.pass(*seconds),
+            Event::Pass(seconds) => {
+                self.now += Duration::from_secs(*seconds);
+                self.active.look_after(self.now);
+                self.standby.look_after(self.now);
+            }
             Event::Forged(port, sequence) => {
                 // Far from any real one: a forger has to guess 16 of 32 bits.
                 let opens = Segment {
@@ -426,8 +291,12 @@ fn an_event() -> impl Strategy<Value = Event> {
     let all: Vec<_> = (0..BACKENDS).collect();
     prop_oneof![
         3 => (backend.clone(), 0..3u32).prop_map(|(b, w)| Event::Weight(b, w)),
-        3 => (backend, states).prop_map(|(b, s)| Event::State(b, s)),
-        1 => prop::sample::subsequence(all, 1..=usize::from(BACKENDS)).prop_map(Event::Configure),
+        3 => (backend.clone(), states.clone()).prop_map(|(b, s)| Event::State(b, s)),
+        1 => (backend, states).prop_map(|(b, s)| Event::Elsewhere(b, s)),
+        1 => (prop::sample::subsequence(all, 1..=usize::from(BACKENDS)), any::<bool>())
+            .prop_map(|(backends, both)| Event::Configure(backends, both)),
+        2 => Just(Event::Tell),
+        1 => Just(Event::Takeover),
         12 => (0..FLOWS).prop_map(Event::Syn),
         24 => (0..FLOWS).prop_map(Event::Data),
         2 => (0..FLOWS).prop_map(Event::Fin),

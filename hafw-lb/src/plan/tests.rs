@@ -1,5 +1,6 @@
 //! Plans carried out step by step on a model of the maps.
 
+mod follow;
 mod maps;
 
 use std::{net::SocketAddr, time::Duration};
