@@ -22,6 +22,7 @@ mod moves;
 mod nat;
 mod next_upstream;
 mod pair;
+mod realtime;
 mod refusals;
 mod reload;
 mod split_brain;

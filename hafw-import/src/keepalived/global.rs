@@ -17,6 +17,7 @@ pub(super) struct Globals {
     /// Seconds.
     pub(super) startup_delay: Option<(f64, Statement)>,
     pub(super) strict: bool,
+    realtime_priority: Option<(i64, Statement)>,
     pub(super) script_user: Option<Word>,
     pub(super) recipients: Vec<Word>,
     pub(super) from: Option<Word>,
@@ -51,6 +52,12 @@ impl Globals {
                 let delay = notes.take(timer(statement, 0.0, 1000.0));
                 self.startup_delay = delay.map(|delay| (delay, statement.clone()));
             }
+            "vrrp_rt_priority" => {
+                let priority = notes.take(statement.number(1..=99));
+                self.realtime_priority = priority.map(|priority| (priority, statement.clone()));
+            }
+            // hafw locks its memory unless told otherwise.
+            "vrrp_no_swap" => {}
             "vrrp_strict" => self.strict = notes.take(on(statement)).unwrap_or_default(),
             "vrrp_mcast_group4" if statement.arg() == Some("224.0.0.18") => {}
             "vrrp_mcast_group4" => {
@@ -90,6 +97,9 @@ impl Globals {
             // keepalived's default.
             None => node.text("id", &surroundings.host_name, None),
         };
+        if let Some((priority, statement)) = &self.realtime_priority {
+            node.key("realtime_priority", priority, Some(statement.place()));
+        }
         for (statement, why) in &self.unmatched {
             let note = format!(
                 "{}: {}: {why}",

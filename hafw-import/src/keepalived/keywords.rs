@@ -18,7 +18,7 @@ pub(super) const TRANSLATED: [&str; 10] = [
 const UNKNOWN: &str = "no keyword of keepalived that is known here; left out";
 
 /// Reasons, with the keywords that have them.
-const REASONS: [(&str, &[&str]); 12] = [
+const REASONS: [(&str, &[&str]); 13] = [
     (
         "hafw decides by itself when to announce its VIPs",
         &[
@@ -103,6 +103,10 @@ const REASONS: [(&str, &[&str]); 12] = [
         ],
     ),
     (
+        "hafw takes the priority from a VRRP thread that spins for 500 ms, and does not end",
+        &["vrrp_rlimit_rttime"],
+    ),
+    (
         "a setting of keepalived's processes",
         &[
             "process_names",
@@ -119,16 +123,13 @@ const REASONS: [(&str, &[&str]); 12] = [
             "vrrp_priority",
             "checker_priority",
             "bfd_priority",
-            "vrrp_no_swap",
             "checker_no_swap",
             "bfd_no_swap",
             "vrrp_cpu_affinity",
             "checker_cpu_affinity",
             "bfd_cpu_affinity",
-            "vrrp_rt_priority",
             "checker_rt_priority",
             "bfd_rt_priority",
-            "vrrp_rlimit_rttime",
             "checker_rlimit_rttime",
             "bfd_rlimit_rttime",
             "vrrp_netlink_cmd_rcv_bufs",

@@ -17,6 +17,7 @@ use crate::{
     cluster::ClusterSpec,
     datapath::XdpMode,
     split_brain::Policy,
+    vrrp::Wanted,
 };
 
 /// The whole file.
@@ -57,6 +58,8 @@ pub struct Node {
     pub pin_dir: PathBuf,
     /// The longest a stop serves what still arrives.
     pub stop_timeout: Duration,
+    /// How the VRRP thread is scheduled.
+    pub realtime: Wanted,
 }
 
 /// Where a node leaves something in the kernel and in the file system.

@@ -8,8 +8,8 @@ mod server;
 pub use client::{ClientError, ask};
 pub use model::{
     AlertStatus, Answer, BackendStatus, CheckStatus, ClusterPeerStatus, DrainAnswer,
-    EvidenceStatus, HandoverAnswer, InterfaceStatus, PeerStatus, Protocol, ProxyStatus, Request,
-    RouterStatus, ServiceStatus, Status, TraceAnswer, TraceRequest,
+    EvidenceStatus, HandoverAnswer, InterfaceStatus, PeerStatus, Protocol, ProxyStatus,
+    RealtimeStatus, Request, RouterStatus, ServiceStatus, Status, TraceAnswer, TraceRequest,
 };
 pub use render::{render_drain, render_status, render_trace};
 pub use server::{Call, ServerError, serve};

@@ -96,6 +96,17 @@ pub enum Answer {
     Error(String),
 }
 
+/// How the VRRP thread is scheduled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealtimeStatus {
+    /// Its SCHED_RR priority; None: ordinary scheduling.
+    pub priority: Option<u8>,
+    /// The process's memory stays in RAM.
+    pub memory_locked: bool,
+    /// Why either is not as configured; empty if it is.
+    pub reason: String,
+}
+
 /// The state of a node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -109,6 +120,9 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Whether the controller took maps over that an earlier one left.
     pub adopted: bool,
+    /// Whether load on the machine can delay adverts.
+    #[serde(default)]
+    pub realtime: RealtimeStatus,
     /// Interfaces with the programs on them.
     pub interfaces: Vec<InterfaceStatus>,
     /// Virtual routers, in the order of the configuration.

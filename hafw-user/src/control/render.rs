@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    AlertStatus, BackendStatus, ClusterPeerStatus, DrainAnswer, PeerStatus, RouterStatus,
-    ServiceStatus, Status, TraceAnswer,
+    AlertStatus, BackendStatus, ClusterPeerStatus, DrainAnswer, PeerStatus, RealtimeStatus,
+    RouterStatus, ServiceStatus, Status, TraceAnswer,
 };
 
 /// The status, most important first.
@@ -64,6 +64,7 @@ fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
         status.pid,
         duration(status.uptime_seconds * 1000)
     )?;
+    write_realtime(out, &status.realtime)?;
     for interface in &status.interfaces {
         writeln!(
             out,
@@ -123,6 +124,20 @@ fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
         "note: on this node itself a VIP leads to its own proxy, owner or not; `ping VIP` here \
          proves nothing"
     )
+}
+
+fn write_realtime(out: &mut String, realtime: &RealtimeStatus) -> std::fmt::Result {
+    let RealtimeStatus {
+        priority,
+        memory_locked,
+        reason,
+    } = realtime;
+    match priority {
+        Some(priority) => write!(out, "VRRP thread: SCHED_RR {priority}")?,
+        None => write!(out, "VRRP thread: ordinary scheduling")?,
+    }
+    let memory = if *memory_locked { "" } else { " not" };
+    writeln!(out, ", memory{memory} locked{}", because(reason))
 }
 
 fn write_router(out: &mut String, router: &RouterStatus) -> std::fmt::Result {

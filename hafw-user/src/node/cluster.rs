@@ -28,7 +28,7 @@ pub(super) fn start(
         .collect();
     let state = move || {
         let (now, snapshots) = (clock::now(), vrrp.snapshots());
-        let routers = names.iter().zip(&snapshots).enumerate();
+        let routers = names.iter().zip(snapshots.iter()).enumerate();
         let beat =
             |(index, ((name, ipv6), snapshot)): (usize, (&(String, bool), &vrrp::Snapshot))| {
                 let router = &snapshot.router;

@@ -81,10 +81,10 @@ impl Node {
 
 /// Those of the routers that are Active.
 fn active(vrrp: &vrrp::Handle, routers: &BTreeSet<usize>) -> Vec<VirtualRouter> {
-    let snapshots = vrrp.snapshots().into_iter().enumerate();
-    snapshots
-        .filter(|(index, snapshot)| routers.contains(index) && snapshot.router.is_active())
-        .map(|(_, snapshot)| snapshot.router)
+    let snapshots = vrrp.snapshots();
+    let all = snapshots.iter().enumerate();
+    all.filter(|(index, snapshot)| routers.contains(index) && snapshot.router.is_active())
+        .map(|(_, snapshot)| snapshot.router.clone())
         .collect()
 }
 

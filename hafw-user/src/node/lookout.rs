@@ -117,7 +117,7 @@ fn sights(seats: &[Seat], sources: &Sources) -> Vec<Sight> {
     };
     seats
         .iter()
-        .zip(&snapshots)
+        .zip(snapshots.iter())
         .enumerate()
         .map(sight)
         .collect()

@@ -133,6 +133,8 @@ impl Node {
             Some("more slots than the maps have")
         } else if old.node.id != new.node.id {
             Some("another id")
+        } else if old.node.realtime != new.node.realtime {
+            Some("another scheduling of the VRRP thread")
         } else if !same_alerts {
             Some("other alerts")
         } else if old.metrics != new.metrics {

@@ -198,7 +198,7 @@ async fn bring_up(
         .zip(starts)
         .collect();
     alerts::follow(Arc::clone(&alerts), changed);
-    let vrrp = spawn(driver, specs)?;
+    let vrrp = spawn(driver, specs, config.node.realtime)?;
 
     let board = Board::default();
     let cluster = cluster::start(&config, &vrrp, &leases, &board).map(Arc::new);

@@ -16,11 +16,12 @@ use crate::{
     config::{Router, Service},
     control::{
         Answer, BackendStatus, Call, CheckStatus, ClusterPeerStatus, EvidenceStatus,
-        InterfaceStatus, PeerStatus, ProxyStatus, Request, RouterStatus, ServiceStatus, Status,
+        InterfaceStatus, PeerStatus, ProxyStatus, RealtimeStatus, Request, RouterStatus,
+        ServiceStatus, Status,
     },
     probe::{Latest, TargetId},
     sys::clock,
-    vrrp::Snapshot,
+    vrrp::{Granted, Snapshot},
 };
 
 impl Node {
@@ -55,7 +56,7 @@ impl Node {
     /// All but the proxy's.
     fn status(&self) -> Status {
         let snapshots = self.vrrp.snapshots();
-        let routers = self.config.routers.iter().zip(&snapshots).enumerate();
+        let routers = self.config.routers.iter().zip(snapshots.iter()).enumerate();
         let counters = self.counters.all().unwrap_or_else(|error| {
             warn!(%error, "the counters cannot be read");
             Vec::new()
@@ -66,6 +67,7 @@ impl Node {
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs(),
             adopted: self.adopted,
+            realtime: self.realtime(),
             interfaces: self.interfaces(&snapshots),
             routers: routers
                 .map(|(index, (r, s))| self.router(index, r, s))
@@ -90,6 +92,19 @@ impl Node {
                 .filter(|(_, count)| *count > 0)
                 .map(|(name, count)| (name.to_owned(), count))
                 .collect(),
+        }
+    }
+
+    fn realtime(&self) -> RealtimeStatus {
+        let Granted {
+            priority,
+            memory_locked,
+            reason,
+        } = self.vrrp.realtime();
+        RealtimeStatus {
+            priority,
+            memory_locked,
+            reason,
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod netdev;
 pub mod packet;
+pub mod realtime;
 pub mod unicast;
 pub mod vrrp_socket;
 pub mod words;

@@ -3,9 +3,11 @@
 
 mod driver;
 mod handoff;
+mod realtime;
 mod thread;
 mod wire;
 
 pub use driver::{Change, DriverParts, RouterSpec};
+pub use realtime::{Granted, Wanted};
 pub use thread::{Handle, Snapshot, Start, StartError, spawn};
 pub use wire::WireSpec;

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         mpsc::{self, TryRecvError},
     },
     thread,
@@ -22,12 +22,18 @@ use tracing::error;
 
 use super::{
     driver::{Driver, DriverParts, RouterSpec},
+    realtime::{Granted, Wanted},
     wire::WireError,
 };
 use crate::sys::clock;
 
 /// How often a router in its grace is looked at.
 const GRACE_TICK: Duration = Duration::from_millis(200);
+/// Between two publications, unless a state changed: with hundreds of routers they cost more than
+/// the adverts.
+const PUBLISH_GAP: Duration = Duration::from_millis(20);
+/// When a reader stands in the way of one.
+const PUBLISH_AGAIN: Duration = Duration::from_millis(1);
 
 /// How one router starts.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +94,15 @@ enum Command {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     wake: Arc<OwnedFd>,
-    snapshots: Arc<Mutex<Vec<Snapshot>>>,
+    board: Arc<Board>,
+}
+
+/// What the thread says, for others. It never waits for them: one that is preempted while it reads
+/// must not delay an advert.
+#[derive(Debug)]
+struct Board {
+    snapshots: Mutex<Arc<Vec<Snapshot>>>,
+    realtime: Mutex<Granted>,
 }
 
 impl Handle {
@@ -117,13 +131,16 @@ impl Handle {
         self.send(Command::Shutdown);
     }
 
-    /// The routers as they were after the last step.
+    /// The routers as they were a moment ago; a change of state shows at once.
     #[must_use]
-    pub fn snapshots(&self) -> Vec<Snapshot> {
-        self.snapshots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub fn snapshots(&self) -> Arc<Vec<Snapshot>> {
+        Arc::clone(&lock(&self.board.snapshots))
+    }
+
+    /// How the thread is scheduled.
+    #[must_use]
+    pub fn realtime(&self) -> Granted {
+        lock(&self.board.realtime).now()
     }
 
     fn send(&self, command: Command) {
@@ -138,7 +155,11 @@ impl Handle {
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn spawn(parts: DriverParts, routers: Vec<(RouterSpec, Start)>) -> Result<Handle, StartError> {
+pub fn spawn(
+    parts: DriverParts,
+    routers: Vec<(RouterSpec, Start)>,
+    realtime: Wanted,
+) -> Result<Handle, StartError> {
     let (commands, queue) = mpsc::channel();
     let wake = Arc::new(
         eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?,
@@ -155,23 +176,34 @@ pub fn spawn(parts: DriverParts, routers: Vec<(RouterSpec, Start)>) -> Result<Ha
             engine.adopt(router, lease_ends, priority, &mut driver);
         }
     }
-    let snapshots = Arc::new(Mutex::new(driver.snapshots(&engine)));
+    let board = Arc::new(Board {
+        snapshots: Mutex::new(Arc::new(driver.snapshots(&engine))),
+        realtime: Mutex::default(),
+    });
     let handle = Handle {
         commands,
         wake: Arc::clone(&wake),
-        snapshots: Arc::clone(&snapshots),
+        board: Arc::clone(&board),
     };
     thread::Builder::new().name("vrrp".into()).spawn(move || {
+        let granted = realtime.ask();
+        lock(&board.realtime).clone_from(&granted);
         let mut vrrp = Thread {
             engine,
             driver,
             queue,
             wake,
-            snapshots,
+            board,
+            granted,
+            published: Published::default(),
         };
         while vrrp.step() {}
     })?;
     Ok(handle)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn engine<'a>(specs: impl Iterator<Item = &'a RouterSpec>) -> Engine {
@@ -193,7 +225,16 @@ struct Thread {
     driver: Driver,
     queue: mpsc::Receiver<Command>,
     wake: Arc<OwnedFd>,
-    snapshots: Arc<Mutex<Vec<Snapshot>>>,
+    board: Arc<Board>,
+    granted: Granted,
+    published: Published,
+}
+
+/// The last publication.
+#[derive(Clone, Copy, Debug, Default)]
+struct Published {
+    at: Option<Instant>,
+    transitions: u64,
 }
 
 impl Thread {
@@ -206,18 +247,38 @@ impl Thread {
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
-        let mut deadline = self.engine.run(&mut self.driver);
-        if self.driver.tend_graces(clock::now()) {
-            let look = clock::now() + GRACE_TICK;
-            deadline = Some(deadline.map_or(look, |deadline| deadline.min(look)));
-        }
-        let snapshots = self.driver.snapshots(&self.engine);
-        *self
-            .snapshots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = snapshots;
-        self.wait(deadline);
+        let deadline = self.engine.run(&mut self.driver);
+        let now = clock::now();
+        let graces = self.driver.tend_graces(now).then(|| now + GRACE_TICK);
+        self.granted.notice();
+        let publication = self.publish(now);
+        let next = [deadline, graces, publication].into_iter().flatten().min();
+        self.wait(next);
         true
+    }
+
+    /// Returns when to try again, where the publication had to wait.
+    fn publish(&mut self, now: Instant) -> Option<Instant> {
+        let transitions = self.engine.routers().iter().map(VirtualRouter::transitions);
+        let transitions = transitions.sum();
+        let moved = transitions != self.published.transitions;
+        let due = self.published.at.map_or(now, |at| at + PUBLISH_GAP);
+        if !moved && now < due {
+            return Some(due);
+        }
+        let mut place = match self.board.snapshots.try_lock() {
+            Ok(place) => place,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Some(now + PUBLISH_AGAIN),
+        };
+        let before = std::mem::replace(&mut *place, Arc::new(self.driver.snapshots(&self.engine)));
+        drop(place);
+        drop(before);
+        self.published = Published {
+            at: Some(now),
+            transitions,
+        };
+        None
     }
 
     fn carry_out(&mut self, command: Command) {

@@ -18,7 +18,7 @@ use hafw_config::{Document, Located, Section, Warning};
 use hafw_l7::{config::listeners, model::ProxyConfig};
 
 use super::model::{Alerting, Check, Config, Interface, Node, Remains, Router, Service};
-use crate::{cluster::ClusterSpec, datapath::XdpMode};
+use crate::{cluster::ClusterSpec, datapath::XdpMode, vrrp::Wanted};
 
 const STATE_DIR: &str = "/run/hafw";
 /// The longest state_dir: the names of the sockets in it must fit `sockaddr_un` (108 bytes,
@@ -144,12 +144,18 @@ fn node(section: &Section) -> Option<Node> {
     let state_dir = folder(section, "state_dir", STATE_DIR, MAX_STATE_DIR);
     let pin_dir = folder(section, "pin_dir", PIN_DIR, MAX_PIN_DIR);
     let stop_timeout = or(section.duration("stop_timeout"), Duration::from_secs(10));
+    let priority = or(section.number("realtime_priority", 0..=99), 1u8);
+    let lock_memory = or(section.boolean("lock_memory"), true);
     section.finish();
     Some(Node {
         id: id?.value,
         state_dir: state_dir?,
         pin_dir: pin_dir?,
         stop_timeout,
+        realtime: Wanted {
+            priority: (priority > 0).then_some(priority),
+            lock_memory,
+        },
     })
 }
 

@@ -16,11 +16,13 @@ fn a_missing_key_means_its_default() {
         state_dir,
         pin_dir,
         stop_timeout,
+        realtime,
     } = &config.node;
     assert_eq!(id, "lb01");
     assert_eq!(state_dir, Path::new("/run/hafw"));
     assert_eq!(pin_dir, Path::new("/sys/fs/bpf/hafw"));
     assert_eq!(*stop_timeout, Duration::from_secs(10));
+    assert_eq!((realtime.priority, realtime.lock_memory), (Some(1), true));
     let [interface] = config.interfaces.as_slice() else {
         panic!("one interface")
     };
@@ -43,6 +45,17 @@ fn a_missing_key_means_its_default() {
     assert!(router.sync_group.is_none());
     assert_eq!(router.grace, Duration::from_secs(60));
     assert!(config.proxy.is_none() && config.services.is_empty() && config.warnings.is_empty());
+}
+
+#[test]
+fn real_time_can_be_turned_off_or_up() {
+    let realtime = |keys: &str| {
+        let text = LEAST.replace("id = \"lb01\"", &format!("id = \"lb01\"\n{keys}"));
+        parse("f", &text).unwrap().node.realtime
+    };
+    let off = realtime("realtime_priority = 0\nlock_memory = false");
+    assert_eq!((off.priority, off.lock_memory), (None, false));
+    assert_eq!(realtime("realtime_priority = 50").priority, Some(50));
 }
 
 #[test]
