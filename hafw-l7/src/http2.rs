@@ -1,6 +1,9 @@
 //! HTTP/2 heads as HTTP/1.1 and back (RFC 9113 §8). What is above knows one form of a message: what
 //! is checked, routed, repeated and logged there holds for both protocols.
 
+pub mod hpack;
+pub mod screen;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request, response};
 
 use crate::http1::{Body, MAX_HEADERS, header::Name, response::ResponseHead};
@@ -19,6 +22,18 @@ pub enum Framing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a header that HTTP/2 cannot carry")]
 pub struct Uncarried;
+
+/// Whether a request is malformed in a way that the codec lets pass: a value with space around it
+/// (RFC 9113 §8.2.1), or a user in `:authority` (§8.3.1).
+pub fn is_malformed<T>(request: &Request<T>) -> bool {
+    let is_padded = |value: &HeaderValue| {
+        let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        is_space(value.as_bytes().first()) || is_space(value.as_bytes().last())
+    };
+    let authority = request.uri().authority().map(http::uri::Authority::as_str);
+    request.headers().values().any(is_padded)
+        || authority.is_some_and(|authority| authority.contains('@'))
+}
 
 /// Appends a request as HTTP/1.1. `has_body` is whether something follows its head.
 ///

@@ -8,7 +8,6 @@ use super::{
     buffers::{Block, Text},
     duplex::poll_fill,
     generation::Generation,
-    http2::PREFACE,
     own::{Current, Own},
     pages,
     session::{End, Session, Silence},
@@ -19,6 +18,7 @@ use crate::{
         self, Body, MAX_HEAD, forward,
         request::{self, RequestBody, RequestHead},
     },
+    http2::screen::PREFACE,
     limits::Verdict,
     plan::{
         ActionPlan, Limits, OptionsPlan, RatePlan, Resolved, StickyPlan, Unrouted, UpstreamPlan,

@@ -3,9 +3,8 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    io,
     net::{IpAddr, SocketAddr},
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
     task::{Context, Poll, Waker},
 };
@@ -13,12 +12,15 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, RecvStream, server::SendResponse};
 use http::Request;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
-use super::Downstream;
+use super::{
+    Downstream,
+    screened::{Refused, Screened},
+};
 use crate::{
     http1::MAX_HEAD,
+    http2,
     proxy::{Shared, buffers::Block, session::Session, timers::Timer, wire::Wire},
     retry::Millis,
     values::Ends,
@@ -107,7 +109,9 @@ impl Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEAD as u32)
             .max_send_buffer_size(SEND_BUFFER);
-        let mut handshake = pin!(builder.handshake::<_, Bytes>(Preread { block, wire }));
+        let screened = Screened::new(block, wire, Rc::clone(&shared));
+        let refused = screened.refused();
+        let mut handshake = pin!(builder.handshake::<_, Bytes>(screened));
         let connection = poll_fn(|context| match handshake.as_mut().poll(context) {
             Poll::Pending if timer.has_expired() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
@@ -127,15 +131,21 @@ impl Connection {
                 if live.waker.borrow().is_none() {
                     *live.waker.borrow_mut() = Some(context.waker().clone());
                 }
-                poll_next(context, &mut connection, &live, &timer, &mut state, || {
+                let keepalive = || {
                     waiting()
                         .filter(|_| !shared.stopping.get())
                         .map(|limits| limits.keepalive)
-                })
+                };
+                let parts = (&mut connection, &mut state);
+                poll_next(context, parts, &live, &refused, &timer, keepalive)
             });
-            let Some((request, respond)) = next.await else {
-                return;
+            let Some((request, mut respond)) = next.await else {
+                break;
             };
+            if http2::is_malformed(&request) {
+                respond.send_reset(Reason::PROTOCOL_ERROR);
+                continue;
+            }
             live.open.set(live.open.get() + 1);
             let waker = poll_fn(|context| Poll::Ready(context.waker().clone()));
             let stream = Downstream::new(request, respond, Rc::clone(&live));
@@ -157,6 +167,11 @@ impl Connection {
                 session.serve().await;
             });
         }
+        drop(connection);
+        if refused.reason().is_some() {
+            timer.arm(LAST_WORDS);
+            refused.linger(&timer).await;
+        }
     }
 }
 
@@ -174,10 +189,10 @@ enum State {
 /// connection is to stay.
 fn poll_next(
     context: &mut Context<'_>,
-    connection: &mut h2::server::Connection<Preread, Bytes>,
+    (connection, state): (&mut h2::server::Connection<Screened, Bytes>, &mut State),
     live: &Live,
+    refused: &Refused,
     timer: &Timer,
-    state: &mut State,
     keepalive: impl Fn() -> Option<Millis>,
 ) -> Poll<Option<Accepted>> {
     loop {
@@ -198,7 +213,10 @@ fn poll_next(
         }
         let is_idle = live.open.get() == 0;
         let keepalive = keepalive();
-        if live.resets.get() > MAX_RESETS && *state != State::Leaving {
+        if let Some(reason) = refused.take() {
+            debug!(%reason, "a client breaks the rules of HTTP/2");
+            connection.abrupt_shutdown(reason);
+        } else if live.resets.get() > MAX_RESETS && *state != State::Leaving {
             debug!("a client gives up more requests than it lets be answered");
             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         } else if *state == State::Leaving {
@@ -218,47 +236,5 @@ fn poll_next(
         // Sends what was said.
         *state = State::Leaving;
         timer.arm(LAST_WORDS);
-    }
-}
-
-/// A connection of which some bytes were read already.
-struct Preread {
-    block: Option<Block>,
-    wire: Wire,
-}
-
-impl AsyncRead for Preread {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        room: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let Some(mut block) = this.block.take() else {
-            return Pin::new(&mut this.wire).poll_read(context, room);
-        };
-        let len = block.bytes().len().min(room.remaining());
-        room.put_slice(block.bytes().get(..len).unwrap_or_default());
-        block.consume(len);
-        this.block = Some(block).filter(|block| !block.is_empty());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Preread {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().wire).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().wire).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().wire).poll_shutdown(context)
     }
 }

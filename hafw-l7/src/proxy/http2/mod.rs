@@ -6,11 +6,9 @@ mod connection;
 mod downstream;
 mod inbound;
 mod outbound;
+mod screened;
 mod upstream;
 
 pub(super) use connection::Connection;
 pub(crate) use downstream::Downstream;
 pub(crate) use upstream::{Links, UpstreamStream};
-
-/// What a client that speaks HTTP/2 sends first (RFC 9113 §3.4).
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

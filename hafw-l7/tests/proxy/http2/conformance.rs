@@ -1,11 +1,13 @@
 //! What RFC 9113 and RFC 7541 ask of a server, case by case: what is sent, and what comes of it.
 
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
 use super::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PADDED, PING,
     PRIORITY, PUSH_PROMISE, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, WITH_PRIORITY, block,
     request, setting,
 };
-use crate::harness::{Proxy, Upstream, answer};
+use crate::harness::{Authority, Proxy, Upstream, answer};
 
 const PROTOCOL: u32 = 1;
 const FLOW_CONTROL: u32 = 3;
@@ -14,11 +16,10 @@ const FRAME_SIZE: u32 = 6;
 const REFUSED_STREAM: u32 = 7;
 const COMPRESSION: u32 = 9;
 
-// The codec ends the connection, as it must, but with the code for errors of any kind.
-const SIZE: &[u32] = &[FRAME_SIZE, PROTOCOL];
-const HPACK: &[u32] = &[COMPRESSION, PROTOCOL];
-const FLOW: &[u32] = &[FLOW_CONTROL, PROTOCOL];
-const CLOSED: &[u32] = &[STREAM_CLOSED, PROTOCOL];
+const SIZE: &[u32] = &[FRAME_SIZE];
+const HPACK: &[u32] = &[COMPRESSION];
+const FLOW: &[u32] = &[FLOW_CONTROL];
+const CLOSED: &[u32] = &[STREAM_CLOSED];
 
 /// What comes of a case.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +28,7 @@ enum Outcome {
     Answer,
     /// The stream ends with one of these codes; the connection may too.
     Stream(&'static [u32]),
-    /// The connection ends with one of these codes, or at once.
+    /// The connection ends with GOAWAY, one of these codes, and is closed.
     Connection(&'static [u32]),
     /// A PING is still acknowledged.
     Alive,
@@ -39,7 +40,16 @@ struct Case {
     section: &'static str,
     what: &'static str,
     frames: Vec<Frame>,
+    /// What is sent once the request of `frames` was answered.
+    afterwards: Vec<Frame>,
     outcome: Outcome,
+}
+
+impl Case {
+    fn answered_then(mut self, frames: impl IntoIterator<Item = Frame>) -> Self {
+        self.afterwards = frames.into_iter().collect();
+        self
+    }
 }
 
 fn case(
@@ -52,6 +62,7 @@ fn case(
         section,
         what,
         frames: frames.into_iter().collect(),
+        afterwards: Vec::new(),
         outcome,
     }
 }
@@ -143,15 +154,23 @@ fn streams() -> Vec<Case> {
         case("5.1", "PRIORITY, idle", [priority(3, 0), get(1)], Answer),
         case("5.1", "DATA, half-closed", [get(1), data(END_STREAM, 1, b"x")], Stream(CLOSED)),
         case("5.1", "HEADERS, half-closed", [get(1), get(1)], Stream(CLOSED)),
-        case("5.1", "CONTINUATION, half-closed", [get(1), continuation(END_HEADERS, 1, &request("GET", &[]))], Stream(CLOSED)),
+        case("5.1", "CONTINUATION, half-closed", [get(1), continuation(END_HEADERS, 1, &request("GET", &[]))], Connection(&[PROTOCOL])),
         case("5.1", "WINDOW_UPDATE, half-closed", [get(1), window(1, 100)], Answer),
         case("5.1", "PRIORITY, half-closed", [get(1), priority(1, 0)], Answer),
         case("5.1", "RST_STREAM, half-closed", [get(1), reset(1)], Alive),
         case("5.1", "DATA, closed by reset", [open(1), reset(1), data(END_STREAM, 1, b"x")], Stream(CLOSED)),
         case("5.1", "HEADERS, closed by reset", [open(1), reset(1), get(1)], Stream(CLOSED)),
-        case("5.1", "CONTINUATION, closed by reset", [open(1), reset(1), continuation(END_HEADERS, 1, b"")], Stream(CLOSED)),
+        case("5.1", "CONTINUATION, closed by reset", [open(1), reset(1), continuation(END_HEADERS, 1, b"")], Connection(&[PROTOCOL])),
+        case("5.1", "WINDOW_UPDATE, closed by reset", [open(1), reset(1), window(1, 100)], Alive),
+        case("5.1", "DATA, closed", [get(1)], Stream(CLOSED)).answered_then([data(END_STREAM, 1, b"x")]),
+        case("5.1", "HEADERS, closed", [get(1)], Connection(CLOSED)).answered_then([get(1)]),
+        case("5.1", "CONTINUATION, closed", [get(1)], Connection(&[PROTOCOL])).answered_then([continuation(END_HEADERS, 1, b"")]),
+        case("5.1", "PRIORITY, closed", [get(1)], Alive).answered_then([priority(1, 0)]),
+        case("5.1", "WINDOW_UPDATE, closed", [get(1)], Alive).answered_then([window(1, 100)]),
+        case("5.1", "RST_STREAM, closed", [get(1)], Alive).answered_then([reset(1)]),
         case("5.1", "PRIORITY, closed by reset", [open(1), reset(1), priority(1, 0)], Alive),
         case("5.1.1", "an even number", [get(2)], Connection(&[PROTOCOL])),
+        case("5.1.1", "DATA of an even number", [data(END_STREAM, 2, b"x")], Connection(&[PROTOCOL])),
         case("5.1.1", "a number that is not larger", [get(5), get(3)], Connection(&[PROTOCOL])),
         case("5.1.2", "too many", (0..=128).map(|n| open(2 * n + 1)), Stream(&[PROTOCOL, REFUSED_STREAM])),
         case("5.3.1", "HEADERS that depend on themselves", [headers(END_HEADERS | END_STREAM | WITH_PRIORITY, 1, [&[0, 0, 0, 1, 255][..], &request("GET", &[])].concat())], Stream(&[PROTOCOL])),
@@ -175,10 +194,15 @@ fn kinds() -> Vec<Case> {
         case("6.2", "more padding than HEADERS", [headers(END_HEADERS | END_STREAM | PADDED, 1, [&[200][..], &block].concat())], Connection(&[PROTOCOL])),
         case("6.2", "HEADERS with padding", [headers(END_HEADERS | END_STREAM | PADDED, 1, padded(6, &block))], Answer),
         case("6.2", "HEADERS with priority", [headers(END_HEADERS | END_STREAM | WITH_PRIORITY, 1, [&[0, 0, 0, 0, 255][..], &block].concat())], Answer),
+        case("6.2", "HEADERS that are shorter than their priority", [headers(END_HEADERS | END_STREAM | WITH_PRIORITY, 1, [0, 0, 0])], Connection(SIZE)),
+        case("6.2", "HEADERS without their padding's length", [headers(END_HEADERS | END_STREAM | PADDED, 1, [])], Connection(SIZE)),
+        case("6.1", "DATA without its padding's length", [post(1), data(END_STREAM | PADDED, 1, &[])], Connection(SIZE)),
+        case("6.3", "weights and exclusive dependencies", [priority(1, 0), priority(5, 3), priority(7, 1 << 31 | 5), get(9)], Answer),
         case("6.3", "PRIORITY without a stream", [priority(0, 1)], Connection(&[PROTOCOL])),
         case("6.3", "PRIORITY of another length", [get(1), raw(PRIORITY, 0, 1, &[128, 0, 0, 1])], Stream(SIZE)),
         case("6.4", "RST_STREAM without a stream", [reset(0)], Connection(&[PROTOCOL])),
         case("6.4", "RST_STREAM of another length", [post(1), raw(RST_STREAM, 0, 1, &[0, 0, 0])], Connection(SIZE)),
+        case("6.4", "RST_STREAM of a number that was left out", [get(5), reset(3)], Alive),
         case("6.5", "an acknowledgement with a payload", [raw(SETTINGS, ACK, 0, &[0])], Connection(SIZE)),
         case("6.5", "SETTINGS of a stream", [raw(SETTINGS, 0, 1, &setting(3, 100))], Connection(&[PROTOCOL])),
         case("6.5", "SETTINGS of another length", [settings(&[0, 3, 0])], Connection(SIZE)),
@@ -186,15 +210,21 @@ fn kinds() -> Vec<Case> {
         case("6.5.2", "a window beyond 2^31 - 1", [settings(&setting(4, 1 << 31))], Connection(FLOW)),
         case("6.5.2", "frames below 2^14", [settings(&setting(5, 16_383))], Connection(&[PROTOCOL])),
         case("6.5.2", "frames beyond 2^24 - 1", [settings(&setting(5, 1 << 24))], Connection(&[PROTOCOL])),
+        case("6.5.2", "the largest values", [settings(&[setting(1, 1 << 20), setting(2, 0), setting(4, (1 << 31) - 1), setting(5, (1 << 24) - 1)].concat()), get(1)], Answer),
+        case("6.5.2", "no table", [settings(&setting(1, 0)), get(1)], Answer),
+        case("6.5.2", "CONNECT's extension of 2", [settings(&setting(8, 2))], Connection(&[PROTOCOL])),
         case("6.5.2", "an unknown setting", [settings(&setting(0xff, 1)), get(1)], Answer),
         case("6.5.3", "a setting twice", [settings(&[setting(4, 100), setting(4, 1000)].concat()), get(1)], Answer),
         case("6.7", "PING", [], Alive),
         case("6.7", "PING of a stream", [raw(PING, 0, 1, &[0; 8])], Connection(&[PROTOCOL])),
         case("6.7", "PING of another length", [raw(PING, 0, 0, &[0; 6])], Connection(SIZE)),
         case("6.7", "an acknowledgement that nothing asked for", [raw(PING, ACK, 0, b"unknown!"), get(1)], Answer),
+        case("6.8", "GOAWAY that is too short", [raw(GOAWAY, 0, 0, &[0; 7])], Connection(SIZE)),
+        case("6.8", "GOAWAY behind a request", [get(1), raw(GOAWAY, 0, 0, &[0; 8])], Answer),
         case("6.8", "GOAWAY of a stream", [raw(GOAWAY, 0, 1, &[0; 8])], Connection(&[PROTOCOL])),
         case("6.9", "an increment of 0", [window(0, 0)], Connection(&[PROTOCOL])),
         case("6.9", "an increment of 0 for a stream", [post(1), window(1, 0)], Stream(&[PROTOCOL])),
+        case("6.9", "an increment", [window(0, 1), post(1), window(1, 1), data(END_STREAM, 1, b"x")], Answer),
         case("6.9", "WINDOW_UPDATE of another length", [raw(WINDOW_UPDATE, 0, 0, &[0, 0, 1])], Connection(SIZE)),
         case("6.9.1", "a window that overflows", [window(0, (1 << 31) - 1)], Connection(FLOW)),
         case("6.9.1", "a stream's window that overflows", [post(1), window(1, (1 << 31) - 1)], Stream(FLOW)),
@@ -228,7 +258,24 @@ fn requests() -> Vec<Case> {
         case("8.1", "POST", [post(1), data(END_STREAM, 1, b"x")], Answer),
         case("8.1", "POST with trailers", [post(1), data(0, 1, b"x"), headers(END_HEADERS | END_STREAM, 1, block(&[("x-t", "y")]))], Answer),
         case("8.1", "HEADERS within a request", [post(1), data(0, 1, b"x"), headers(END_HEADERS, 1, block(&[("x-t", "y")]))], Stream(&[PROTOCOL])),
+        case("8.1", "pseudo-headers in trailers", [post(1), data(0, 1, b"x"), headers(END_HEADERS | END_STREAM, 1, block(&[("x-t", "y"), method]))], Stream(&[PROTOCOL])),
+        case("8.1", "an indexed pseudo-header in trailers", [post(1), headers(END_HEADERS | END_STREAM, 1, [0x82])], Stream(&[PROTOCOL])),
+        case("8.1", "a coded pseudo-header in trailers", [post(1), headers(END_HEADERS | END_STREAM, 1, [0, 0x85, 0xb9, 0x49, 0x53, 0x39, 0xe4, 1, b'x'])], Stream(&[PROTOCOL])),
+        case("8.1", "a pseudo-header of the table in trailers", [headers(END_HEADERS, 1, [0x83, 0x86, 0x84, 0x41, 1, b'a']), headers(END_HEADERS | END_STREAM, 1, [0xbe])], Stream(&[PROTOCOL])),
+        case("8.1", "pseudo-headers in trailers of two frames", [post(1), headers(END_STREAM, 1, [0]), continuation(END_HEADERS, 1, &block(&[method])[1..])], Stream(&[PROTOCOL])),
+        case("8.1", "trailers of two frames", [post(1), headers(END_STREAM, 1, [0]), continuation(END_HEADERS, 1, &block(&[("x-t", "y")])[1..])], Answer),
         malformed("8.2.1", "a name in upper case", &[("X-TEST", "ok")]),
+        malformed("8.2.1", "a name with a colon", &[("x:y", "ok")]),
+        malformed("8.2.1", "a name with a space", &[("x ", "ok")]),
+        malformed("8.2.1", "a name of no bytes", &[("", "ok")]),
+        malformed("8.2.1", "a value with NUL", &[("x", "a\0b")]),
+        malformed("8.2.1", "a value with a line end", &[("x", "a\r\ny: b")]),
+        malformed("8.2.1", "a value with a bare line feed", &[("x", "a\nb")]),
+        malformed("8.2.1", "a value behind a space", &[("x", " a")]),
+        malformed("8.2.1", "a value before a tab", &[("x", "a\t")]),
+        malformed("8.2.2", "Keep-Alive", &[("keep-alive", "timeout=5")]),
+        malformed("8.2.2", "Proxy-Connection", &[("proxy-connection", "keep-alive")]),
+        malformed("8.2.2", "Upgrade", &[("upgrade", "h2c")]),
         malformed("8.2.2", "Connection", &[("connection", "keep-alive")]),
         malformed("8.2.2", "Transfer-Encoding", &[("transfer-encoding", "chunked")]),
         malformed("8.2.2", "TE", &[("trailers", "test"), ("te", "trailers, deflate")]),
@@ -236,6 +283,14 @@ fn requests() -> Vec<Case> {
         malformed("8.3", "an answer's pseudo-header", &[(":status", "200")]),
         malformed("8.3", "a pseudo-header behind a field", &[("x-test", "ok"), (":path", "/")]),
         of("an empty :path", &[method, scheme, (":path", "")]),
+        of("a :path without a slash", &[method, scheme, (":path", "index"), (":authority", "www.oldboy.com")]),
+        of("a :path in absolute form", &[method, scheme, (":path", "http://b/"), (":authority", "www.oldboy.com")]),
+        of("a :path with a space", &[method, scheme, (":path", "/ HTTP/1.1"), (":authority", "www.oldboy.com")]),
+        of("a :path with a line end", &[method, scheme, (":path", "/\r\nx: y"), (":authority", "www.oldboy.com")]),
+        of("a :method with a space", &[(":method", "GET /a"), scheme, path, (":authority", "www.oldboy.com")]),
+        of("an :authority with a user", &[method, scheme, path, (":authority", "user@www.oldboy.com")]),
+        of("an :authority with a path", &[method, scheme, path, (":authority", "www.oldboy.com/a")]),
+        of("an :authority with a line end", &[method, scheme, path, (":authority", "www.oldboy.com\r\nx: y")]),
         of("no :method", &[scheme, path]),
         of("no :scheme", &[method, path]),
         of("no :path", &[method, scheme, (":authority", "www.oldboy.com")]),
@@ -244,6 +299,10 @@ fn requests() -> Vec<Case> {
         of("two :path", &[method, scheme, path, path]),
         case("8.1.1", "a length that is not the body's", [length("1"), data(END_STREAM, 1, b"test")], Stream(&[PROTOCOL])),
         case("8.1.1", "a length that is not the bodies'", [length("1"), data(0, 1, b"te"), data(END_STREAM, 1, b"st")], Stream(&[PROTOCOL])),
+        case("8.1.1", "two lengths", [headers(END_HEADERS, 1, request("POST", &[("content-length", "1"), ("content-length", "2")])), data(END_STREAM, 1, b"x")], Stream(&[PROTOCOL])),
+        case("8.1.1", "a length that is none", [length("+1"), data(END_STREAM, 1, b"x")], Stream(&[PROTOCOL])),
+        case("8.1.1", "a length without a body", [headers(END_HEADERS | END_STREAM, 1, request("POST", &[("content-length", "1")]))], Stream(&[PROTOCOL])),
+        case("8.1.1", "a length that trailers cut short", [length("9"), data(0, 1, b"test"), headers(END_HEADERS | END_STREAM, 1, block(&[("x-t", "y")]))], Stream(&[PROTOCOL])),
         case("8.1.1", "a length that is longer", [length("9"), data(END_STREAM, 1, b"test")], Stream(&[PROTOCOL])),
     ]
 }
@@ -265,6 +324,10 @@ fn compression() -> Vec<Case> {
     let resized = [&[0x20, 0x3f, 0x61][..], &request("GET", &[])].concat();
     vec![
         case("H 6.1", "indexed fields", [indexed], Answer),
+        case("H 6.2", "a field that was put into the table", [headers(END_HEADERS | END_STREAM, 1, [&request("GET", &[])[..], &[0x40, 1, b'x', 1, b'y']].concat()), headers(END_HEADERS | END_STREAM, 3, [&request("GET", &[])[..], &[0xbe, 0x7e, 1, b'z', 0x0f, 0x2f, 1, b'z', 0x1f, 0x2f, 1, b'z']].concat())], Answer),
+        case("H 4.4", "an index of what went out of the table", [headers(END_HEADERS | END_STREAM, 1, [&request("GET", &[])[..], &[0x40, 1, b'x', 1, b'y']].concat()), headers(END_HEADERS | END_STREAM, 3, [&[0x20][..], &request("GET", &[]), &[0xbe]].concat())], Connection(HPACK)),
+        wrong("H 5.1", "a number without end", &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
+        wrong("H 5.2", "a string that ends early", &[0x00, 5, b'x']),
         case("H 6.3", "a size update before the fields", [headers(END_HEADERS | END_STREAM, 1, resized)], Answer),
         wrong("H 2.3.3", "an index beyond the table", &[0xff, 0x46]),
         wrong("H 2.3.3", "a name's index beyond the table", &[0x7f, 0x46, 1, b'x']),
@@ -278,23 +341,27 @@ fn compression() -> Vec<Case> {
 }
 
 /// Plays a case; an error says what came instead.
-fn play(proxy: &Proxy, case: &Case) -> Result<(), String> {
-    let mut raw = Raw::connect(proxy.address, &[]);
+fn play(mut raw: Raw, case: &Case) -> Result<(), String> {
     for frame in &case.frames {
         raw.send(frame);
+    }
+    if !case.afterwards.is_empty() {
+        while !matches!(raw.frame(), Some(frame) if frame.flags & END_STREAM != 0) {}
+        for frame in &case.afterwards {
+            raw.send(frame);
+        }
     }
     if matches!(case.outcome, Alive) {
         raw.send(&Frame::new(PING, 0, 0, *b"h2 alive"));
     }
-    let opened = case.frames.iter().filter(|frame| frame.kind == HEADERS);
-    let last = opened.map(|frame| frame.stream).max().unwrap_or(0);
+    let of = |kinds: &[u8]| {
+        let frames = case.frames.iter();
+        let frames = frames.filter(|frame| kinds.contains(&frame.kind));
+        frames.map(|frame| frame.stream).max()
+    };
+    let last = of(&[HEADERS]).or_else(|| of(&[PRIORITY])).unwrap_or(0);
     loop {
-        let Some(frame) = raw.frame() else {
-            return match case.outcome {
-                Stream(_) | Connection(_) => Ok(()),
-                Answer | Alive => Err("it closed".to_owned()),
-            };
-        };
+        let frame = raw.frame().ok_or("it closed")?;
         match (case.outcome, frame.kind) {
             (Answer, HEADERS | DATA) if frame.stream == last && frame.flags & END_STREAM != 0 => {
                 return Ok(());
@@ -302,16 +369,14 @@ fn play(proxy: &Proxy, case: &Case) -> Result<(), String> {
             (Alive, PING) if frame.payload == b"h2 alive" && frame.flags & ACK != 0 => {
                 return Ok(());
             }
-            (Stream(codes), RST_STREAM | GOAWAY) | (Connection(codes), GOAWAY) => {
-                let code = frame.code();
-                return match codes.contains(&code) {
-                    true => Ok(()),
-                    false => Err(format!("code {code}")),
-                };
+            (Stream(codes), RST_STREAM) if frame.stream == last => {
+                return is_one_of(codes, &frame);
             }
-            (Answer, RST_STREAM | GOAWAY) | (Connection(_), RST_STREAM) => {
-                return Err(format!("{frame:?}"));
+            (Stream(codes) | Connection(codes), GOAWAY) => {
+                while raw.frame().is_some() {}
+                return is_one_of(codes, &frame);
             }
+            (_, RST_STREAM | GOAWAY) => return Err(format!("{frame:?}")),
             // An answer that ends is not refused any more.
             (Stream(_), HEADERS | DATA)
                 if frame.stream == last
@@ -325,20 +390,25 @@ fn play(proxy: &Proxy, case: &Case) -> Result<(), String> {
     }
 }
 
-#[test]
-fn every_case_ends_as_the_rfc_says() {
-    let web = Upstream::answering(answer(200, "some text"));
-    let proxy = Proxy::over(&[web.address], "client_header_timeout = \"2s\"");
+fn is_one_of(codes: &[u32], frame: &Frame) -> Result<(), String> {
+    match codes.contains(&frame.code()) {
+        true => Ok(()),
+        false => Err(format!("code {}", frame.code())),
+    }
+}
+
+/// Plays all cases, each on a connection of its own.
+fn play_all(connect: impl Fn() -> Raw) {
     let cases = [framing(), streams(), kinds(), requests(), compression()];
     let cases: Vec<_> = cases.into_iter().flatten().collect();
-    assert!(cases.len() > 100, "{} cases", cases.len());
+    assert!(cases.len() > 146, "{} cases", cases.len());
 
     let wrong: Vec<_> = cases
         .iter()
         .filter_map(|case| {
+            let played = AssertUnwindSafe(|| play(connect(), case));
             let outcome =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(&proxy, case)))
-                    .unwrap_or_else(|_| Err("nothing came".to_owned()));
+                std::panic::catch_unwind(played).unwrap_or_else(|_| Err("nothing came".to_owned()));
             let error = outcome.err()?;
             Some(format!("{} {}: {error}", case.section, case.what))
         })
@@ -351,6 +421,57 @@ fn every_case_ends_as_the_rfc_says() {
         cases.len(),
         wrong.join("\n")
     );
+}
+
+#[test]
+fn every_case_ends_as_the_rfc_says() {
+    let web = Upstream::answering(answer(200, "some text"));
+    let proxy = Proxy::over(&[web.address], "client_header_timeout = \"2s\"");
+
+    play_all(|| Raw::connect(proxy.address, &[]));
+}
+
+#[test]
+fn every_case_ends_so_by_tls() {
+    let ca = Authority::new("ca");
+    let www = ca.issue("www", &["www.oldboy.com"]);
+    let web = Upstream::answering(answer(200, "some text"));
+    let proxy = Proxy::start_with(|address| {
+        format!(
+            "[[upstream]]\nname = \"web\"\nserver = [{{ address = \"{}\" }}]\n\
+             [[server]]\nlisten = [{{ address = \"{address}\", tls = {{ {} }} }}]\n\
+             hosts = [\"www.oldboy.com\", \"a\"]\n\
+             [[server.route]]\nupstream = \"web\"\n[proxy]\nworkers = 1\n",
+            web.address,
+            www.keys()
+        )
+    });
+    let config = ca.client(None, &["h2"]);
+
+    play_all(|| Raw::connect_tls(proxy.address, Arc::clone(&config), "www.oldboy.com"));
+}
+
+/// §3.4: what a connection begins with.
+#[test]
+fn a_connection_begins_with_a_preface_and_settings() {
+    let web = Upstream::answering(answer(200, "some text"));
+    let proxy = Proxy::over(&[web.address], "");
+
+    let mut wrong = Raw::connect_silently(proxy.address);
+    wrong.send_bytes(b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n");
+    while wrong.bytes_left() {}
+    for first in [get(1), raw(PING, 0, 0, &[0; 8]), raw(SETTINGS, ACK, 0, &[])] {
+        let mut other = Raw::connect_silently(proxy.address);
+        other.send_bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        other.send(&first);
+        assert_eq!(
+            other.frame_of(GOAWAY).unwrap().code(),
+            PROTOCOL,
+            "{first:?}"
+        );
+    }
+
+    assert!(web.seen().is_empty());
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! A client that sends HTTP/2 frames as they are told, right or wrong.
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::Arc,
 };
+
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 
 use crate::harness::PATIENCE;
 
@@ -101,16 +104,39 @@ pub(crate) fn setting(id: u16, value: u32) -> Vec<u8> {
     [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()
 }
 
+trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
 /// A connection.
 pub(crate) struct Raw {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     bytes: Vec<u8>,
 }
 
 impl Raw {
     /// Connects and sends the preface, these settings, and the answer to the proxy's.
     pub(crate) fn connect(address: SocketAddr, settings: &[u8]) -> Self {
-        let mut raw = Self::connect_silently(address);
+        Self::connect_silently(address).begin(settings)
+    }
+
+    /// The same by TLS, asking for a name.
+    pub(crate) fn connect_tls(
+        address: SocketAddr,
+        config: Arc<ClientConfig>,
+        name: &'static str,
+    ) -> Self {
+        let name = ServerName::try_from(name).unwrap();
+        let tls = ClientConnection::new(config, name).unwrap();
+        let raw = Self {
+            stream: Box::new(StreamOwned::new(tls, tcp(address))),
+            bytes: Vec::new(),
+        };
+        raw.begin(&[])
+    }
+
+    fn begin(self, settings: &[u8]) -> Self {
+        let mut raw = self;
         raw.send_bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         raw.send(&Frame::new(SETTINGS, 0, 0, settings));
         loop {
@@ -125,11 +151,8 @@ impl Raw {
 
     /// Connects and sends nothing.
     pub(crate) fn connect_silently(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
         Self {
-            stream,
+            stream: Box::new(tcp(address)),
             bytes: Vec::new(),
         }
     }
@@ -141,6 +164,7 @@ impl Raw {
 
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
+        let _ = self.stream.flush();
     }
 
     /// The next frame; `None` once the proxy has closed.
@@ -163,6 +187,12 @@ impl Raw {
         }
     }
 
+    /// Reads bytes, whatever they are; `false` once the proxy has closed.
+    #[track_caller]
+    pub(crate) fn bytes_left(&mut self) -> bool {
+        self.take(1).is_some()
+    }
+
     #[track_caller]
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         while self.bytes.len() < len {
@@ -170,10 +200,22 @@ impl Raw {
             match self.stream.read(&mut block) {
                 Ok(0) => return None,
                 Ok(len) => self.bytes.extend_from_slice(&block[..len]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) if is_end(error.kind()) => return None,
                 Err(error) => panic!("no frame: {error}"),
             }
         }
         Some(self.bytes.drain(..len).collect())
     }
+}
+
+fn tcp(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// Whether the other end has closed, with or without a reset and TLS's goodbye.
+fn is_end(kind: ErrorKind) -> bool {
+    kind == ErrorKind::ConnectionReset || kind == ErrorKind::UnexpectedEof
 }

@@ -5,8 +5,8 @@ use std::{thread, time::Duration};
 use rustix::process::Signal;
 
 use super::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, RST_STREAM, Raw, block,
-    request, setting,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, PRIORITY,
+    RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, block, request, setting,
 };
 use crate::harness::{Proxy, Upstream, answer, wait_until};
 
@@ -179,6 +179,83 @@ fn a_block_without_end_is_not_collected() {
 }
 
 #[test]
+fn floods_of_frames_that_ask_for_nothing_end_the_connection() {
+    let web = Upstream::answering(answer(200, "ok"));
+    let proxy = Proxy::over(&[web.address], "");
+    let post = Frame::new(HEADERS, END_HEADERS, 1, request("POST", &[]));
+
+    for (what, frame) in [
+        ("CVE-2019-9512, ping", Frame::new(PING, 0, 0, [0; 8])),
+        ("CVE-2019-9515, settings", Frame::new(SETTINGS, 0, 0, [])),
+        (
+            "CVE-2019-9513, priority",
+            Frame::new(PRIORITY, 0, 1, [0; 5]),
+        ),
+        ("CVE-2019-9518, empty frames", Frame::new(DATA, 0, 1, [])),
+        (
+            "CVE-2019-9511, windows",
+            Frame::new(WINDOW_UPDATE, 0, 1, 1_u32.to_be_bytes()),
+        ),
+    ] {
+        let mut raw = Raw::connect(proxy.address, &[]);
+        raw.send(&post);
+        // Sent while what comes back is not read, as such a client would.
+        for _ in 0..5_000 {
+            raw.send(&frame);
+        }
+        let end = raw.frame_of(GOAWAY);
+        assert_eq!(
+            end.map(|frame| frame.code()),
+            Some(11),
+            "{what}: ENHANCE_YOUR_CALM"
+        );
+    }
+
+    assert_eq!(proxy.get("/").text(), "ok");
+}
+
+#[test]
+fn fields_that_grow_when_they_are_decoded_are_counted_as_what_they_are() {
+    let web = Upstream::answering(answer(200, "ok"));
+    let proxy = Proxy::over(&[web.address], "");
+    let mut raw = Raw::connect(proxy.address, &[]);
+    // 4000 bytes go into the table, and every byte 0xbe stands for them (CVE-2016-6581).
+    let large = [&b"\x40\x01x\x7f\xa1\x1e"[..], &[b'y'; 4000]].concat();
+    let bomb = [request("GET", &[]), large, vec![0xbe; 10_000]].concat();
+
+    raw.send(&Frame::new(HEADERS, END_HEADERS | END_STREAM, 1, bomb));
+
+    // Refused, by 431 or with the connection; no server has to look at 40 MB.
+    loop {
+        match raw.frame() {
+            Some(frame) if frame.kind == GOAWAY => break assert_eq!(frame.code(), 11),
+            Some(frame) if frame.kind == HEADERS && frame.stream == 1 => break,
+            Some(_) => {}
+            None => panic!("closed without a reason"),
+        }
+    }
+    assert!(web.seen().is_empty());
+}
+
+#[test]
+fn a_client_that_makes_the_proxy_give_up_is_sent_away() {
+    // CVE-2025-8671: the resets are the server's own, of streams that the client broke.
+    let web = Upstream::start(|_, connection| {
+        connection.wait_for_close();
+    });
+    let proxy = Proxy::over(&[web.address], "");
+    let mut raw = Raw::connect(proxy.address, &[]);
+
+    for n in 0..2000 {
+        raw.send(&get(2 * n + 1));
+        raw.send(&Frame::new(WINDOW_UPDATE, 0, 2 * n + 1, [0; 4]));
+    }
+
+    assert!(raw.frame_of(GOAWAY).is_some());
+    assert!(web.connections() < 2000);
+}
+
+#[test]
 fn a_head_that_is_too_large_is_refused_and_the_connection_stays() {
     let web = Upstream::answering(answer(200, "ok"));
     let proxy = Proxy::over(&[web.address], "");
@@ -250,7 +327,7 @@ fn a_preface_in_pieces_is_one() {
         raw.send_bytes(piece);
         thread::sleep(Duration::from_millis(20));
     }
-    raw.send(&Frame::new(super::frames::SETTINGS, 0, 0, []));
+    raw.send(&Frame::new(SETTINGS, 0, 0, []));
     raw.send(&get(1));
 
     assert_eq!(body(&mut raw, 1), b"ok");
