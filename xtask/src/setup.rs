@@ -64,6 +64,8 @@ const PROGRAMS: &[(&str, &str, Part)] = &[
     ),
     ("haproxy", "haproxy", Part::Bench),
     ("wrk", "wrk", Part::Bench),
+    ("h2load", "nghttp2-client", Part::Bench),
+    ("openssl", "openssl", Part::Bench),
 ];
 
 /// Daemons among them: Debian starts them when they are installed, and at every boot.

@@ -3,9 +3,14 @@
 use std::path::Path;
 
 use anyhow::Result;
-use hafw_lab::{Host, peers::lesson_www};
+use hafw_lab::{Host, Signal, peers::lesson_www};
 
 use crate::workspace;
+
+/// A client's and a server's of each, and some; the hard limit of descriptors may be 20,000.
+const NGINX_CONNECTIONS: u32 = 19_000;
+/// Clients'; it wants twice as many descriptors, and does without where the hard limit is less.
+const HAPROXY_CONNECTIONS: u32 = 10_500;
 
 /// Where the upstream listens.
 pub(super) const UPSTREAM_PORT: u16 = 9001;
@@ -14,12 +19,35 @@ pub(super) const UPSTREAM_PORT: u16 = 9001;
 pub(super) const HAFW: &str = "hafw-l7";
 
 /// A proxy.
+#[derive(Debug)]
 pub(super) struct Proxy {
     pub(super) name: &'static str,
+    /// Where it listens in clear; [`Self::tls_port`] is beside it.
     pub(super) port: u16,
-    /// For a port, and with or without an access log.
-    pub(super) config: fn(&Host, u16, bool) -> String,
+    pub(super) config: fn(&Setting<'_>) -> String,
     pub(super) command: fn(&Path) -> Result<Vec<String>>,
+    /// What has it read its configuration again, if the process can.
+    pub(super) reload: Option<Signal>,
+}
+
+/// What a configuration is made for.
+#[derive(Debug)]
+pub(super) struct Setting<'a> {
+    pub(super) host: &'a Host,
+    pub(super) port: u16,
+    pub(super) tls_port: u16,
+    /// A file with a certificate and its key, and one of each.
+    pub(super) both: &'a Path,
+    pub(super) certificate: &'a Path,
+    pub(super) key: &'a Path,
+    /// Whether access logs are written.
+    pub(super) logs: bool,
+}
+
+impl Proxy {
+    pub(super) const fn tls_port(&self) -> u16 {
+        self.port + 100
+    }
 }
 
 pub(super) const PROXIES: [Proxy; 4] = [
@@ -28,24 +56,28 @@ pub(super) const PROXIES: [Proxy; 4] = [
         port: 8001,
         config: hafw,
         command: hafw_command,
+        reload: Some(Signal::SIGHUP),
     },
     Proxy {
         name: "nginx",
         port: 8002,
         config: nginx,
         command: nginx_command,
+        reload: Some(Signal::SIGHUP),
     },
     Proxy {
         name: "haproxy",
         port: 8003,
         config: haproxy,
         command: haproxy_command,
+        reload: None,
     },
     Proxy {
         name: "haproxy with retries",
         port: 8004,
         config: haproxy_with_retries,
         command: haproxy_command,
+        reload: None,
     },
 ];
 
@@ -67,6 +99,8 @@ pub(super) fn upstream(host: &Host) -> String {
     server {{
         listen 127.0.0.1:{UPSTREAM_PORT} backlog=4096;
         root {files}/upstream;
+        # What is looked through has no length beforehand.
+        location ~ /chunked$ {{ ssi on; ssi_types *; }}
     }}"
         ),
     )
@@ -79,7 +113,7 @@ fn nginx_main(host: &Host, name: &str, access_log: &str, http: &str) -> String {
 daemon off;
 worker_processes 1;
 pid {state}/{name}.pid;
-events {{ worker_connections 8192; }}
+events {{ worker_connections {NGINX_CONNECTIONS}; }}
 http {{
     access_log {access_log};
     client_body_temp_path {state}/{name}-body;
@@ -95,8 +129,15 @@ http {{
     )
 }
 
-fn nginx(host: &Host, port: u16, logs: bool) -> String {
-    let log = match logs {
+fn nginx(setting: &Setting<'_>) -> String {
+    let Setting {
+        host,
+        port,
+        tls_port,
+        ..
+    } = setting;
+    let (certificate, key) = (setting.certificate.display(), setting.key.display());
+    let log = match setting.logs {
         true => format!("{}/nginx.access.log combined", host.files().display()),
         false => "off".to_owned(),
     };
@@ -126,6 +167,9 @@ fn nginx(host: &Host, port: u16, logs: bool) -> String {
     }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{tls_port} backlog=4096 ssl http2;
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
         server_name www.oldboy.com;
         {pass}
         location / {{ proxy_pass http://$by_agent; }}
@@ -143,14 +187,13 @@ fn nginx_command(config: &Path) -> Result<Vec<String>> {
         .to_vec())
 }
 
-fn haproxy(_: &Host, port: u16, logs: bool) -> String {
-    haproxy_config(port, logs, "")
+fn haproxy(setting: &Setting<'_>) -> String {
+    haproxy_config(setting, "")
 }
 
-fn haproxy_with_retries(_: &Host, port: u16, logs: bool) -> String {
+fn haproxy_with_retries(setting: &Setting<'_>) -> String {
     haproxy_config(
-        port,
-        logs,
+        setting,
         "    retries 3
     retry-on conn-failure empty-response response-timeout 404 502 403
     option redispatch
@@ -158,8 +201,10 @@ fn haproxy_with_retries(_: &Host, port: u16, logs: bool) -> String {
     )
 }
 
-fn haproxy_config(port: u16, logs: bool, retries: &str) -> String {
-    let (log, format) = match logs {
+fn haproxy_config(setting: &Setting<'_>, retries: &str) -> String {
+    let Setting { port, tls_port, .. } = setting;
+    let both = setting.both.display();
+    let (log, format) = match setting.logs {
         true => (
             "    log stdout format raw local0\n",
             "    log global\n    option httplog\n",
@@ -175,7 +220,8 @@ fn haproxy_config(port: u16, logs: bool, retries: &str) -> String {
     format!(
         "global
     nbthread 1
-    maxconn 8192
+    no strict-limits
+    maxconn {HAPROXY_CONNECTIONS}
 {log}defaults
     mode http
 {format}    timeout connect 5s
@@ -185,6 +231,7 @@ fn haproxy_config(port: u16, logs: bool, retries: &str) -> String {
     option forwardfor
 {retries}frontend www
     bind 127.0.0.1:{port} backlog 4096
+    bind 127.0.0.1:{tls_port} backlog 4096 ssl crt {both} alpn h2,http/1.1
     use_backend upload if {{ path_beg /upload }}
     use_backend static if {{ path_beg /static }}
     use_backend mobile if {{ hdr_reg(user-agent) -i iphone }}
@@ -201,12 +248,12 @@ fn haproxy_command(config: &Path) -> Result<Vec<String>> {
         .to_vec())
 }
 
-fn hafw(host: &Host, port: u16, logs: bool) -> String {
-    let log = match logs {
+fn hafw(setting: &Setting<'_>) -> String {
+    let log = match setting.logs {
         true => "access_log = { stdout = true }\n",
         false => "",
     };
-    let state = host.state().display();
+    let state = setting.host.state().display();
     let pool = |name: &str| {
         format!(
             "[[upstream]]\nname = \"{name}\"\nkeepalive = 1024\n\
@@ -216,7 +263,15 @@ fn hafw(host: &Host, port: u16, logs: bool) -> String {
     let pools = ["upload", "static", "mobile", "web", "default"]
         .map(pool)
         .concat();
-    let www = lesson_www(format_args!("127.0.0.1:{port}"));
+    let clear = format!("\"127.0.0.1:{}\"", setting.port);
+    let secured = format!(
+        "{{ address = \"127.0.0.1:{}\", tls = {{ certificate = \"{}\", key = \"{}\" }} }}",
+        setting.tls_port,
+        setting.certificate.display(),
+        setting.key.display()
+    );
+    let www = lesson_www(format_args!("127.0.0.1:{}", setting.port));
+    let www = www.replacen(&clear, &format!("{clear}, {secured}"), 1);
     let www = www.replacen("[[server]]\n", &format!("[[server]]\n{log}"), 1);
     format!(
         r#"[node]
