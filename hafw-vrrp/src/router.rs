@@ -110,6 +110,9 @@ impl VirtualRouter {
         if lease_ends <= now {
             return self.begin(now, Cause::Startup);
         }
+        // The lease may have been made for another interval: whoever is heard before the first
+        // renewal may have ended it.
+        self.written_at = lease_ends;
         self.announcements.resume(now, self.config.grace);
         let state = State::Active {
             adver_timer: now,
@@ -325,7 +328,10 @@ impl VirtualRouter {
         } else if self.priority == Priority::OWNER {
             self.become_active(now, cause);
         } else {
-            self.become_backup(now, self.config.interval, cause);
+            // Not before what was heard while it took no part: this thread may have stood still
+            // since `now`, and the Active's adverts of meanwhile were ignored.
+            let at = self.peer.map_or(now, |peer| now.max(peer.at));
+            self.become_backup(at, self.config.interval, cause);
         }
     }
 

@@ -101,6 +101,23 @@ fn a_router_takes_no_part_until_its_start_delay_is_over() {
     }
 }
 
+/// A thread that stood still between its look at the clock and its look into the ring.
+#[test]
+fn a_start_delay_that_is_over_late_is_followed_by_a_whole_wait() {
+    let mut router = VirtualRouter::new(RouterConfig {
+        start_delay: Duration::from_secs(5),
+        ..config()
+    });
+    router.startup(ms(0));
+    router.handle_advertisement(ms(9_000), HIGHER_ADDRESS, &advert(150));
+    router.handle_timeout(ms(5_000));
+    assert_eq!(asked(&mut router), ">backup");
+    assert_eq!(
+        router.poll_timeout(),
+        Some(ms(9_000) + Duration::from_micros(3_609_375))
+    );
+}
+
 #[test]
 fn a_router_that_is_stopped_within_its_start_delay_stays_so() {
     let mut router = VirtualRouter::new(RouterConfig {

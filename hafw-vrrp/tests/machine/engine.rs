@@ -266,6 +266,23 @@ fn a_former_controllers_backlog_is_met_by_whoever_adopts_its_lease() {
     assert_eq!(world.log(), "0 >active, 0 revoke, 0 send 100, 0 >backup");
 }
 
+/// The former controller renewed at 0, with a longer interval: XDP has suspended the lease by the
+/// interval that is in force now.
+#[test]
+fn a_lease_that_was_made_for_another_interval_is_in_doubt_once_another_is_heard() {
+    let (mut engine, mut world) = (
+        Engine::new(vec![VirtualRouter::new(config())]),
+        World::default(),
+    );
+    world.sends_fail = true;
+    engine.adopt(0, ms(5_980), Priority::DEFAULT, world.at(ms(1_000)));
+    engine.run(&mut world);
+    assert!(engine.routers()[0].is_leased(ms(2_000)));
+    world.events.push_back((0, heard(ms(3_500), 50)));
+    engine.run(world.at(ms(3_600)));
+    assert!(!engine.routers()[0].is_leased(ms(3_600)));
+}
+
 #[test]
 fn a_command_meets_first_what_came_before_it() {
     let (mut engine, mut world) = active();
