@@ -1,9 +1,12 @@
 //! What goes wrong, and ends.
 
+use hafw_vrrp::Priority;
+
 use crate::{
     clock::Time,
+    counts::Met,
     node::{Command, How, Stall},
-    watch::Met,
+    reconfigure::{self, Change},
     world::World,
 };
 
@@ -16,6 +19,9 @@ pub(crate) enum Op {
     /// The programs of a controller that stopped in order are taken off.
     Detach(usize),
     Loss(u64),
+    Duplication(u64),
+    Lateness(u64),
+    Reorder(bool),
     Cut {
         from: usize,
         to: usize,
@@ -25,6 +31,11 @@ pub(crate) enum Op {
     Resume(usize),
     Unmute(usize),
     Recover(usize),
+    /// A node's file has changed.
+    Change {
+        node: usize,
+        change: Change,
+    },
 }
 
 impl Op {
@@ -44,6 +55,9 @@ impl Op {
                 }
             }
             Self::Loss(percent) => world.loss = percent,
+            Self::Duplication(percent) => world.duplication = percent,
+            Self::Lateness(percent) => world.lateness = percent,
+            Self::Reorder(reorders) => world.reorders = reorders,
             Self::Cut { from, to, cut } => {
                 world.cut[from][to] = cut;
                 world.watch.disturb(from, to, now);
@@ -59,6 +73,7 @@ impl Op {
                 world.watch.disturb_all(node, now);
             }
             Self::Recover(node) => world.command(node, Command::Recover),
+            Self::Change { node, change } => reconfigure::perform(world, node, change),
         }
     }
 }
@@ -69,7 +84,12 @@ fn next(world: &mut World) {
         return;
     }
     let happens = world.script.step(&mut world.random);
-    let wait = world.random.between(a / 10, 4 * a);
+    let wait = if world.random.one_in(20) {
+        // A lull: somebody must own the addresses again.
+        world.random.between(10 * a, 20 * a)
+    } else {
+        world.random.between(a / 10, 4 * a)
+    };
     world.do_at(now + wait, Op::Next);
     if !happens {
         return;
@@ -80,6 +100,7 @@ fn next(world: &mut World) {
         world.random.between(a, 10 * a)
     };
     let end = (now + length).min(world.calm_at);
+    world.wrong_until(end + a / 5 + world.params.work());
     if world.random.one_in(3) {
         network(world, end);
         return;
@@ -99,16 +120,32 @@ fn next(world: &mut World) {
 
 fn network(world: &mut World, end: Time) {
     let places = world.nodes.len() + 1;
-    match world.random.index(4) {
+    match world.random.index(7) {
         0 => {
             world.loss = world.random.pick(&[2, 10, 40]);
             world.do_at(end, Op::Loss(0));
         }
         1 => {
+            let percent = world.random.pick(&[5, 50]);
+            world.duplication = percent;
+            world.do_at(end, Op::Duplication(0));
+        }
+        2 => {
+            let percent = world.random.pick(&[2, 20, 60]);
+            world.lateness = percent;
+            world.do_at(end, Op::Lateness(0));
+            let arrived = end + world.params.way() + 3 * world.params.interval;
+            world.wrong_until(arrived);
+        }
+        3 => {
+            world.reorders = true;
+            world.do_at(end, Op::Reorder(false));
+        }
+        4 => {
             let (from, to) = (world.random.index(places), world.random.index(places));
             cut(world, from, to, end);
         }
-        2 => {
+        5 => {
             let side = world.random.next();
             // What heals last shows what the heal does by itself.
             let end = if world.random.one_in(3) {
@@ -116,6 +153,7 @@ fn network(world: &mut World, end: Time) {
             } else {
                 end
             };
+            world.wrong_until(end);
             for from in 0..places {
                 for to in 0..places {
                     if (side >> from ^ side >> to) & 1 == 1 {
@@ -159,7 +197,7 @@ fn controller(world: &mut World, index: usize, end: Time) {
         clock_stops: world.random.one_in(2),
         frames_wait: world.random.one_in(2),
     };
-    match world.random.index(9) {
+    match world.random.index(12) {
         0..=4 => {
             let how = match world.random.index(5) {
                 0 | 1 => How::Stopped,
@@ -207,6 +245,21 @@ fn controller(world: &mut World, index: usize, end: Time) {
             world.watch.counts.meet(Met::Muted);
             world.do_at(end, Op::Unmute(index));
         }
+        8 => {
+            let other = world.random.index(world.nodes.len());
+            let (one, two) = (world.nodes[index].priority, world.nodes[other].priority);
+            if one == Priority::OWNER || two == Priority::OWNER {
+                // There is one owner, and tracking leaves it alone.
+                return;
+            }
+            world.trace(|| format!("{index} and {other} exchange priorities"));
+            if one != two {
+                world.watch.counts.meet(Met::Crossed);
+            }
+            world.command(index, Command::Priority(two.get()));
+            world.command(other, Command::Priority(one.get()));
+        }
+        9 | 10 => reconfigure::change(world, index),
         _ => {
             world.trace(|| format!("{index}: stops in order until {end}"));
             stop_in_the_middle(world, index);
@@ -219,9 +272,14 @@ fn controller(world: &mut World, index: usize, end: Time) {
 /// Sometimes a command is carried out by halves only, for a while.
 fn stop_in_the_middle(world: &mut World, index: usize) {
     if world.random.one_in(3) {
+        let how = if world.random.one_in(3) {
+            How::Killed
+        } else {
+            How::Stopped
+        };
         world.nodes[index].stall = Some(Stall {
             after: world.random.between(0, 12),
-            how: How::Stopped,
+            how,
             length: world.random.between(1, 6 * world.params.interval),
         });
     }

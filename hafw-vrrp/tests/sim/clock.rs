@@ -1,5 +1,5 @@
-//! A node's CLOCK_MONOTONIC: starts anywhere, runs a little too fast or too slow, and stands while
-//! a paused machine's clock does.
+//! A node's CLOCK_MONOTONIC: starts anywhere, runs a little too fast or too slow, goes on in steps,
+//! and stands while a suspended machine's clock does.
 
 /// ns of the simulation, which no node sees.
 pub(crate) type Time = u64;
@@ -10,20 +10,28 @@ pub(crate) struct Clock {
     then: u64,
     /// Parts per million that it runs too fast.
     ppm: i64,
+    /// The step in which it goes on, in ns.
+    grain: u64,
     stands: bool,
 }
 
 impl Clock {
-    pub(crate) fn new(start: u64, ppm: i64) -> Self {
+    pub(crate) fn new(start: u64, ppm: i64, grain: u64) -> Self {
         Self {
             since: 0,
             then: start,
             ppm,
+            grain,
             stands: false,
         }
     }
 
     pub(crate) fn read(&self, now: Time) -> u64 {
+        let exact = self.exact(now);
+        exact - exact % self.grain
+    }
+
+    fn exact(&self, now: Time) -> u64 {
         if self.stands {
             return self.then;
         }
@@ -32,8 +40,9 @@ impl Clock {
             .strict_add_signed(passed + passed * self.ppm / 1_000_000)
     }
 
-    /// When it shows `reading`, if it goes on as it does. Right to a ppm of a ppm.
+    /// When it first shows `reading` or more, if it goes on as it does. Right to a ppm of a ppm.
     pub(crate) fn when(&self, reading: u64) -> Time {
+        let reading = reading.next_multiple_of(self.grain);
         if self.stands && reading > self.then {
             return Time::MAX;
         }
@@ -44,7 +53,7 @@ impl Clock {
     pub(crate) fn stop(&mut self, now: Time) {
         *self = Self {
             since: now,
-            then: self.read(now),
+            then: self.exact(now),
             stands: true,
             ..*self
         };
@@ -53,7 +62,7 @@ impl Clock {
     pub(crate) fn go_on(&mut self, now: Time) {
         *self = Self {
             since: now,
-            then: self.read(now),
+            then: self.exact(now),
             stands: false,
             ..*self
         };

@@ -9,8 +9,9 @@ use hafw_vrrp::{
 
 use crate::{
     chaos::Op,
+    counts::Met,
     node::{Command, How, Node},
-    watch::{Met, Watch},
+    watch::Watch,
     world::{Frame, World},
     xdp::Advert,
 };
@@ -41,6 +42,7 @@ impl<'a> Driver<'a> {
 
     pub(crate) fn run(&mut self, engine: &mut Engine) -> Option<Instant> {
         while let Some(command) = self.node().commands.pop_front() {
+            self.node().gives_up = command.gives_up();
             match command {
                 Command::Start => engine.startup(0, self),
                 Command::Adopt {
@@ -62,6 +64,7 @@ impl<'a> Driver<'a> {
                     self.leave();
                 }
             }
+            self.node().gives_up = false;
         }
         engine.run(self)
     }
@@ -108,10 +111,14 @@ impl<'a> Driver<'a> {
         let world = &mut *self.world;
         world.nodes[index].stall = None;
         let until = (world.now + length).min(world.calm_at);
+        world.wrong_until(until + world.params.work());
         world.trace(|| format!("{index}: {how:?} in the middle, until {until}"));
         world.watch.counts.meet(Met::Stalled);
         match how {
             How::Killed => {
+                if world.nodes[index].gives_up {
+                    world.watch.counts.meet(Met::KilledGivingUp);
+                }
                 self.dead = true;
                 world.nodes[index].running = false;
                 world.do_at(until, Op::Start(index));
@@ -194,6 +201,7 @@ impl Effects for Driver<'_> {
             from: index,
             source: source.octets(),
             message,
+            late: false,
         };
         self.world.nodes[index].sent_at = self.world.now;
         self.world.broadcast(index, &Frame::Advert(advert));
@@ -244,13 +252,19 @@ impl Effects for Driver<'_> {
         let node = &world.nodes[index];
         // As the controller could know it; what XDP did since, the egress program makes good.
         let (lease, lost_at) = (&node.lease, node.seen.lost_at);
-        let lost_at = if lost_at > now.as_nanos() { 0 } else { lost_at };
-        if !attracting(
+        let lost_at = if lost_at >= now.as_nanos() {
+            0
+        } else {
+            lost_at
+        };
+        let deceived = world.now < node.deceived_until;
+        let leased = attracting(
             now.as_nanos(),
             lease.renewed_at,
             lease.attract_until,
             lost_at,
-        ) {
+        );
+        if !leased && !deceived {
             world
                 .watch
                 .fail(world.now, format!("{index} announces without a lease"));

@@ -28,6 +28,16 @@ pub(crate) enum Command {
     Stop,
 }
 
+impl Command {
+    /// Whether it ends a tenure.
+    pub(crate) const fn gives_up(self) -> bool {
+        match self {
+            Self::Fault | Self::Stop => true,
+            Self::Start | Self::Adopt { .. } | Self::Priority(_) | Self::Recover => false,
+        }
+    }
+}
+
 /// What is to happen to the controller in the middle of its next run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stall {
@@ -52,7 +62,10 @@ pub(crate) enum How {
 }
 
 pub(crate) struct Node {
+    /// What its controller, or the last one, was started with.
     pub(crate) config: RouterConfig,
+    /// What its file says: the next controller starts with that.
+    pub(crate) file: RouterConfig,
     /// The effective one, as its controller was last told.
     pub(crate) priority: Priority,
     pub(crate) suspend_after: u64,
@@ -73,6 +86,8 @@ pub(crate) struct Node {
     /// Its adverts cannot be sent, and it is told so.
     pub(crate) mute: bool,
     pub(crate) commands: VecDeque<Command>,
+    /// It is carrying out a command that gives the addresses up.
+    pub(crate) gives_up: bool,
     pub(crate) stall: Option<Stall>,
     pub(crate) overflow_known: u64,
     /// The wake-up that counts, and when it is.
@@ -81,6 +96,9 @@ pub(crate) struct Node {
     pub(crate) tenure: Option<(Cause, bool)>,
     /// When it last sent an advert.
     pub(crate) sent_at: Time,
+    /// It stood in the middle of XDP's program, for longer than the controller can think: until when
+    /// it may take a lease for live that XDP has ended.
+    pub(crate) deceived_until: Time,
     pub(crate) knowledge: Knowledge,
 }
 
@@ -102,11 +120,11 @@ pub(crate) struct Knowledge {
 
 impl Node {
     pub(crate) fn new(config: RouterConfig, clock: Clock) -> Self {
-        let interval = config.interval.as_duration().as_nanos() as u64;
         Self {
             priority: config.priority,
+            suspend_after: suspend_after(&config),
+            file: config.clone(),
             config,
-            suspend_after: interval + interval / 4,
             clock,
             attached: false,
             lease: Lease::default(),
@@ -119,11 +137,13 @@ impl Node {
             paused: None,
             mute: false,
             commands: VecDeque::new(),
+            gives_up: false,
             stall: None,
             overflow_known: 0,
             wake: (0, None),
             tenure: None,
             sent_at: 0,
+            deceived_until: 0,
             knowledge: Knowledge::default(),
         }
     }
@@ -177,6 +197,23 @@ impl Node {
         priority != 0 && (priority >= own.get() || !(self.config.preempt || own == Priority::OWNER))
     }
 
+    /// Whether its file changes how long it waits, or how long its lease is.
+    pub(crate) fn goes_by_another_interval(&self) -> bool {
+        self.config.interval != self.file.interval
+            || self.config.down_timer_adverts != self.file.down_timer_adverts
+    }
+
+    /// Takes the file that a new controller starts with, as it tells XDP.
+    pub(crate) fn read_file(&mut self) {
+        self.config = self.file.clone();
+        self.suspend_after = suspend_after(&self.config);
+    }
+
+    /// A, in ns.
+    pub(crate) fn interval(&self) -> Time {
+        self.config.interval.as_duration().as_nanos() as Time
+    }
+
     /// Everything that a reboot loses.
     pub(crate) fn reset(&mut self) {
         self.attached = false;
@@ -191,10 +228,17 @@ impl Node {
         self.engine = None;
         self.stopped = false;
         self.commands.clear();
+        self.gives_up = false;
         self.tenure = None;
         self.wake.1 = None;
         self.knowledge.heard.clear();
     }
+}
+
+/// 1.25·A, as the controller tells XDP.
+fn suspend_after(config: &RouterConfig) -> u64 {
+    let interval = config.interval.as_duration().as_nanos() as u64;
+    interval + interval / 4
 }
 
 pub(crate) fn octets(address: IpAddr) -> [u8; 16] {

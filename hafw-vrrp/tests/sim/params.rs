@@ -8,8 +8,10 @@ use crate::{clock::Time, random::Random};
 
 pub(crate) struct Params {
     pub(crate) routers: Vec<RouterConfig>,
-    /// A, in ns.
+    /// A, in ns. Where it is changed, the longest so far.
     pub(crate) interval: Time,
+    /// The shortest A so far.
+    pub(crate) shortest: Interval,
     /// The longest one-way delay.
     pub(crate) delay: Time,
     /// How late a controller that is not stopped may be woken.
@@ -36,14 +38,14 @@ impl Params {
         let down_timer_adverts = random.pick(&[3, 3, 3, 2, 5]);
         let preempt = !random.one_in(4);
         let (preempt_delay, start_delay) = delays(random, interval.as_duration());
-        let mut priorities: Vec<u8> = vec![150, 100, 50, 200];
+        let mut priorities: Vec<u8> = vec![150, 100, 50, 200, 120];
         if random.one_in(4) {
             // Equal: the addresses decide.
-            priorities = vec![100; 4];
+            priorities = vec![100; 5];
         } else if random.one_in(6) {
             priorities[random.index(2)] = 255;
         }
-        let routers = (0..random.between(2, 4) as u8).map(|i| RouterConfig {
+        let routers = (0..random.between(2, 5) as u8).map(|i| RouterConfig {
             vrid: Vrid::new(51).expect("not 0"),
             version,
             priority: Priority::from(priorities[usize::from(i)]),
@@ -62,6 +64,7 @@ impl Params {
         Self {
             routers,
             interval: a,
+            shortest: interval,
             delay: random.pick(&[a / 1000, a / 100, a / 20]),
             lateness: random.pick(&[a / 1000, a / 100, a / 10]),
             step: a / 5_000,
@@ -106,6 +109,18 @@ pub(crate) fn skew_time(config: &RouterConfig, priority: Priority) -> Time {
         Version::V3 => u64::from(config.interval.centiseconds()) * 10_000_000,
     };
     whole * (256 - u64::from(priority.get())) / 256
+}
+
+/// The least that the router waits, whichever interval it has learnt.
+pub(crate) fn shortest_wait(config: &RouterConfig, priority: Priority, shortest: Interval) -> Time {
+    let interval = config.interval.min(shortest);
+    active_down_interval(
+        &RouterConfig {
+            interval,
+            ..config.clone()
+        },
+        priority,
+    )
 }
 
 /// Active_Down_Interval, in ns.

@@ -8,11 +8,12 @@ use hafw_vrrp::{Priority, RouterConfig};
 use crate::{
     chaos::Op,
     clock::Time,
+    counts::Counts,
     node::Command,
     params::{active_down_interval, skew_time},
     random::Random,
+    reconfigure,
     script::Script,
-    watch::{Counts, Met},
     world::World,
 };
 
@@ -73,6 +74,7 @@ fn play(world: &mut World) -> Result<(), String> {
         let at = world.random.between(0, a);
         world.do_at(at, Op::Start(node));
     }
+    world.wrong_until(a + world.params.work());
     let first = world.random.between(0, 8 * a);
     world.do_at(first, Op::Next);
     run_to(world, world.calm_at + world.params.work())?;
@@ -80,8 +82,9 @@ fn play(world: &mut World) -> Result<(), String> {
     settle(world)?;
     let owner = one_owner(world)?;
     neighbours_know(world, owner)?;
-    match world.random.index(4) {
+    match world.random.index(5) {
         0 => release(world, owner),
+        4 => hand_over(world, owner),
         1 => hang(world, owner, false),
         2 => hang(world, owner, true),
         _ => restart(world, owner),
@@ -95,20 +98,15 @@ fn settle(world: &mut World) -> Result<(), String> {
     for node in &mut world.nodes {
         node.stall = None;
     }
+    reconfigure::catch_up(world);
     let config = &world.nodes[0].config;
     let start_delay = config.start_delay.as_nanos() as Time;
     let preempt_delay = config.preempt_delay.as_nanos() as Time;
     run_to(
         world,
-        world.now + start_delay + longest_wait(world) + slack(world),
+        world.now + world.params.interval + start_delay + longest_wait(world) + slack(world),
     )?;
-    // A node that could not send waits for 10 s until it preempts, and then as long as any.
-    let mute = if world.watch.counts.of(Met::Muted) == 0 {
-        0
-    } else {
-        10_000_000_000
-    };
-    let end = world.now + mute + preempt_delay + longest_wait(world) + 2 * a;
+    let end = world.now + world.watch.mute() + preempt_delay + longest_wait(world) + 2 * a;
     while world.now < end {
         run_to(world, world.now + a / 10)?;
         if let Some(since) = world.watch.dark_since
@@ -174,6 +172,31 @@ fn release(world: &mut World, owner: usize) -> Result<(), String> {
     moves(world, owner, world.params.work() + skew)
 }
 
+/// The owner advertises the lowest priority, and stays until another claims: no moment is without an
+/// owner. Without one that preempts, nothing happens.
+fn hand_over(world: &mut World, owner: usize) -> Result<(), String> {
+    let preempting = world.nodes.iter().all(|node| node.config.preempt);
+    world.watch.darkness = 0;
+    world.command(owner, Command::Priority(Priority::LOWEST.get()));
+    let config = &world.nodes[owner].config;
+    let delay = config.preempt_delay.as_nanos() as Time;
+    let end = world.now + delay + longest_wait(world) + world.params.interval + slack(world);
+    run_to(world, end)?;
+    if world.watch.darkness > world.params.work() {
+        return Err(format!(
+            "dark for {} ns in a handover",
+            world.watch.darkness
+        ));
+    }
+    let new = one_owner(world)?;
+    let others = world.nodes.iter().enumerate().filter(|(i, _)| *i != owner);
+    let lowest = others.map(|(_, node)| node.priority).max() == Some(Priority::LOWEST);
+    if preempting && !lowest && new == owner {
+        return Err(format!("{owner} still attracts"));
+    }
+    Ok(())
+}
+
 /// The controller is stopped or killed. Watch sees that there are never two owners; the address
 /// moves when the lease has run out.
 fn hang(world: &mut World, owner: usize, killed: bool) -> Result<(), String> {
@@ -222,7 +245,12 @@ fn moves(world: &mut World, owner: usize, after: Time) -> Result<(), String> {
         }
         run_to(world, world.now + world.params.work() / 10)?;
     }
-    run_to(world, world.now + longest_wait(world) + 2 * slack(world))?;
+    // A lower one may be woken first; a better one then preempts it.
+    let delay = world.nodes[0].config.preempt_delay.as_nanos() as Time;
+    run_to(
+        world,
+        world.now + delay + longest_wait(world) + 2 * slack(world),
+    )?;
     match one_owner(world) {
         Ok(new) if new == owner => Err(format!("{owner} still attracts")),
         other => other.map(|_| ()),
@@ -237,18 +265,18 @@ fn best(world: &World, owner: usize, wait: fn(&RouterConfig, Priority) -> Time) 
 }
 
 /// More than any Active_Down_Interval.
-fn longest_wait(world: &World) -> Time {
+pub(crate) fn longest_wait(world: &World) -> Time {
     let factor = world
         .nodes
         .iter()
-        .map(|n| n.config.down_timer_adverts)
+        .map(|n| n.config.down_timer_adverts.max(n.file.down_timer_adverts))
         .max()
         .unwrap_or(3);
     (u64::from(factor) + 1) * world.params.interval * 1_001 / 1_000
 }
 
 /// A frame, what XDP and a controller do with it, an answer and so on.
-fn slack(world: &World) -> Time {
+pub(crate) fn slack(world: &World) -> Time {
     3 * (world.params.way() + world.params.work()) + 10_000_000
 }
 

@@ -1,96 +1,19 @@
 //! The invariants, checked after every step of the world, and what was seen on the way.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fmt,
-};
+use std::collections::VecDeque;
 
 use hafw_vrrp::{Cause, Priority};
 
 use crate::{
     clock::Time,
-    params::{active_down_interval, delta, skew_time},
+    counts::{Counts, Met},
+    params::{active_down_interval, delta, shortest_wait, skew_time},
+    scenario::{longest_wait, slack},
     world::World,
 };
 
 /// How much of a trace is kept.
 const TRACE: usize = 400;
-
-/// How often what happened. A run of many seeds must have met all of it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Counts(BTreeMap<Met, u64>);
-
-/// What a run should have met to prove something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Met {
-    Takeover,
-    /// Of these: after the lease of a controller that hung had run out.
-    TakeoverFromHung,
-    Superseded,
-    Adopted,
-    Announced,
-    /// An announcement that the egress program had to drop.
-    AnnouncementDropped,
-    RingOverflow,
-    RevokedByXdp,
-    /// A controller was stopped or killed in the middle of a run.
-    Stalled,
-    Muted,
-    AdvertLost,
-    /// Two that hear each other attracted at a time.
-    Overlap,
-    /// Of these: the older one hung, and had precedence. Its lease must end by itself.
-    OverlapWithHung,
-}
-
-impl Met {
-    const ALL: [Self; 13] = [
-        Self::Takeover,
-        Self::TakeoverFromHung,
-        Self::Superseded,
-        Self::Adopted,
-        Self::Announced,
-        Self::AnnouncementDropped,
-        Self::RingOverflow,
-        Self::RevokedByXdp,
-        Self::Stalled,
-        Self::Muted,
-        Self::AdvertLost,
-        Self::Overlap,
-        Self::OverlapWithHung,
-    ];
-}
-
-impl fmt::Display for Counts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|(what, times)| writeln!(f, "met {what:?}: {times}"))
-    }
-}
-
-impl Counts {
-    pub(crate) fn meet(&mut self, what: Met) {
-        *self.0.entry(what).or_default() += 1;
-    }
-
-    pub(crate) fn of(&self, what: Met) -> u64 {
-        self.0.get(&what).copied().unwrap_or(0)
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (what, times) in &other.0 {
-            *self.0.entry(*what).or_default() += times;
-        }
-    }
-
-    pub(crate) fn missing(&self) -> Vec<Met> {
-        Met::ALL
-            .into_iter()
-            .filter(|what| self.of(*what) == 0)
-            .collect()
-    }
-}
 
 pub(crate) struct Watch {
     pub(crate) failure: Option<(Time, String)>,
@@ -105,6 +28,8 @@ pub(crate) struct Watch {
     pub(crate) overlaps: Vec<u64>,
     /// Since when none does.
     pub(crate) dark_since: Option<Time>,
+    /// The longest that none did.
+    pub(crate) darkness: Time,
     pairs: Vec<Vec<Pair>>,
 }
 
@@ -133,6 +58,7 @@ impl Watch {
             beaten: vec![0; nodes],
             overlaps: vec![0; nodes],
             dark_since: Some(0),
+            darkness: 0,
             pairs: vec![vec![Pair::default(); nodes]; nodes],
         }
     }
@@ -180,6 +106,15 @@ impl Watch {
         }
     }
 
+    /// How long a node that could not send leaves others alone before it preempts them, if one is.
+    pub(crate) fn mute(&self) -> Time {
+        if self.counts.of(Met::Muted) == 0 {
+            0
+        } else {
+            10_000_000_000
+        }
+    }
+
     /// To be called after every step.
     pub(crate) fn look(world: &mut World) {
         let now = world.now;
@@ -210,8 +145,16 @@ impl Watch {
         let watch = &mut world.watch;
         if watch.attracts.iter().any(Option::is_some) {
             watch.dark_since = None;
-        } else {
-            watch.dark_since.get_or_insert(now);
+            return;
+        }
+        let since = *watch.dark_since.get_or_insert(now);
+        watch.darkness = watch.darkness.max(now - since);
+        // Liveness: whatever went wrong before, with that over somebody takes the addresses.
+        let sane = since.max(world.wrong_until);
+        if now > sane && now - sane > longest_darkness(world) {
+            let text =
+                format!("nobody attracts since {since} ns, nothing is wrong since {sane} ns");
+            world.watch.fail(now, text);
         }
     }
 
@@ -294,7 +237,7 @@ impl Watch {
                 world.watch.counts.meet(Met::TakeoverFromHung);
             }
             let config = &node.config;
-            let wait = active_down_interval(config, node.priority);
+            let wait = shortest_wait(config, node.priority, world.params.shortest);
             let (read, heard) = node.knowledge.at_drain;
             if heard != 0 && read < heard + wait {
                 let text = format!("{index} waited only {} ns of {wait}", read - heard);
@@ -323,10 +266,13 @@ fn allowed(world: &World, older: usize, newer: usize) -> Time {
     // The newer one has missed adverts. They were sent until the older one last renewed.
     let renewed = old.clock.when(old.lease.renewed_at);
     let missed = renewed.saturating_sub(*heard);
-    let clocks = active_down_interval(&new.config, new.priority) / 1_000;
+    let clocks = active_down_interval(&new.config, new.priority) / 1_000 + 200_000;
     let reserve = skew_time(&new.config, new.priority) + delta(&new.config);
     let run_out = now + (missed + clocks).saturating_sub(reserve);
-    if old.hangs() {
+    if old.hangs() && world.is_mixed() {
+        // One may wait for less than the other's lease is made for.
+        old.lease_ends()
+    } else if old.hangs() {
         // Claims may have crossed, and its own be under way still.
         run_out.max(old.sent_at + way)
     } else {
@@ -347,7 +293,7 @@ fn settles(world: &World, a: usize, b: usize, pair: &Pair, overlap: &Overlap) ->
         (b, a)
     };
     let (winner, loser) = (&world.nodes[winner], &world.nodes[loser]);
-    let advert = world.params.interval + work + way;
+    let advert = winner.interval().max(loser.interval()) + work + way;
     match (winner.hangs(), loser.hangs()) {
         // The winner's next advert ends the loser's lease.
         (false, _) => pair.disturbed + advert + way + answers(world),
@@ -355,6 +301,13 @@ fn settles(world: &World, a: usize, b: usize, pair: &Pair, overlap: &Overlap) ->
         (true, false) => pair.disturbed + winner.suspend_after + advert,
         (true, true) => winner.lease_ends().min(loser.lease_ends()),
     }
+}
+
+/// How long nobody may attract although nothing is wrong.
+fn longest_darkness(world: &World) -> Time {
+    let config = &world.nodes[0].config;
+    let delays = config.start_delay + config.preempt_delay;
+    delays.as_nanos() as Time + world.watch.mute() + longest_wait(world) + slack(world)
 }
 
 /// How long an Active takes to answer: two answers are so far apart, and one that may have lost its

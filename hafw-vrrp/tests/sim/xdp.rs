@@ -16,6 +16,8 @@ pub(crate) struct Advert {
     pub(crate) from: usize,
     pub(crate) source: [u8; 4],
     pub(crate) message: Vec<u8>,
+    /// Longer under way than the network's longest delay.
+    pub(crate) late: bool,
 }
 
 impl Advert {

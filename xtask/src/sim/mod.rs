@@ -1,11 +1,12 @@
-//! `cargo xtask sim`: the VRRP simulation over many seeds, on all cores.
+//! `cargo xtask sim`: the VRRP simulation over many seeds.
+
+mod mutants;
 
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread,
     time::Instant,
 };
 
@@ -23,10 +24,19 @@ pub(crate) struct Args {
     /// One seed alone, with all that happens in it
     #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
+    /// How many processes share the seeds
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// Show that it finds the defects of which the list names one like this, or all
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["seed", "jobs"])]
+    mutants: Option<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let binary = build()?;
+    if let Some(named) = &args.mutants {
+        return mutants::run(args.seeds, named);
+    }
+    let binary = build(workspace::root(), None)?;
     if let Some(seed) = args.seed {
         let status = simulation(&binary)
             .env("HAFW_SIM_SEED", seed.to_string())
@@ -37,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             bail!("seed {seed} fails")
         };
     }
-    let shards = thread::available_parallelism().map_or(1, usize::from);
+    let shards = args.jobs.max(1);
     let begin = Instant::now();
     let mut children = (0..shards)
         .map(|shard| start(&binary, args.seeds, shard, shards))
@@ -52,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("the simulation found a defect; `cargo xtask sim --seed` plays one seed again");
     }
     println!(
-        "{} seeds passed in {:.0} s, {:.0} a second on {shards} cores",
+        "{} seeds passed in {:.0} s, {:.0} a second in {shards} processes",
         args.seeds,
         took.as_secs_f64(),
         args.seeds as f64 / took.as_secs_f64()
@@ -63,9 +73,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Builds the simulation with optimisation and returns the program.
-fn build() -> Result<PathBuf> {
-    let mut cargo = workspace::cargo()
+/// Builds the simulation of a workspace with optimisation and returns the program.
+fn build(root: &Path, target: Option<&Path>) -> Result<PathBuf> {
+    let mut cargo = workspace::cargo();
+    if let Some(target) = target {
+        cargo.env("CARGO_TARGET_DIR", target);
+    }
+    let mut cargo = cargo
+        .current_dir(root)
         .args([
             "test",
             "--release",
