@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, lpm_trie::Key},
-    programs::{SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, Xdp, XdpMode, tc},
+    programs::{
+        SchedClassifier, TcAttachType, TestRun as _, TestRunOptions, Xdp, XdpMode, tc, xdp::XdpLink,
+    },
 };
 use bytemuck::Zeroable as _;
 use hafw_common::{
@@ -37,6 +39,8 @@ const XDP_ACTIONS: [(u32, Verdict); 4] = [
     (3, Verdict::Tx),
     (4, Verdict::Redirect),
 ];
+/// Slots: two services of the usual size.
+const SLOT_CAPACITY: u32 = 2 * 65_537;
 /// What the egress program answers for a frame that must not leave: TC_ACT_SHOT.
 const TC_SHOT: u32 = 2;
 
@@ -83,6 +87,8 @@ impl Kernel {
     pub fn load(object: &[u8]) -> Self {
         let mut ebpf = EbpfLoader::new()
             .override_global("IFACE_SLOT", &IFACE, true)
+            .map_max_entries(maps::SLOTS, SLOT_CAPACITY)
+            .map_max_entries(maps::BASE_SEEN, SLOT_CAPACITY)
             .load(object)
             .unwrap_or_else(|error| panic!("cannot load the object: {error:?}"));
         for name in ["hafw", "hafw_pass", "hafw_clock"] {
@@ -131,6 +137,15 @@ impl Kernel {
         xdp_mut(&mut self.ebpf, program)
             .attach(interface, XdpMode::Driver)
             .unwrap_or_else(|error| panic!("cannot attach {program} to {interface}: {error:?}"));
+    }
+
+    /// As [`Self::attach`], until what is returned is dropped.
+    ///
+    /// # Panics
+    /// The kernel refuses it.
+    #[must_use]
+    pub fn attach_link(&mut self, program: &str, interface: &str) -> XdpLink {
+        attach_link(xdp_mut(&mut self.ebpf, program), interface)
     }
 
     /// Attaches the egress program, until this is dropped.
@@ -288,7 +303,14 @@ pub fn run(program: &Xdp, frame: &[u8]) -> (u32, Vec<u8>) {
     (result.return_value, out)
 }
 
-fn xdp_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
+/// Attaches a loaded program in native mode, until what is returned is dropped.
+pub(crate) fn attach_link(program: &mut Xdp, interface: &str) -> XdpLink {
+    let attached = program.attach(interface, XdpMode::Driver);
+    let link = attached.and_then(|id| program.take_link(id));
+    link.unwrap_or_else(|error| panic!("cannot attach to {interface}: {error:?}"))
+}
+
+pub(crate) fn xdp_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
     ebpf.program_mut(name)
         .expect("the object has it")
         .try_into()

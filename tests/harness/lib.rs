@@ -1,5 +1,6 @@
 //! What the kernel-level tests share.
 
+pub mod forward_bench;
 pub mod kernel;
 mod namespace;
 pub mod object;

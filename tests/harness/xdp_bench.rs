@@ -14,7 +14,10 @@ use hafw_common::{
     backend::{BACKEND_RESOLVED, Backend},
     counters::Counter,
     mac_to_word,
+    nat::{Delta, NatKey, NatSource, Rewrite},
+    proto::IP_TCP,
     service::Slot,
+    v4_mapped,
 };
 use hafw_ebpf::{
     fixtures::{
@@ -22,8 +25,9 @@ use hafw_ebpf::{
         frames::{arp, arp_packet, icmp4, tcp4, udp4},
         frames_v6::{Discovery, tcp6},
         world::{
-            BROADCAST, CLIENT, CLIENT_ADDRESS_V6, IFINDEX, OUR_ADDRESS, OUR_ADDRESS_V6, OURS, PEER,
-            VIP_BOTH, VIP_LOCAL, VIP_V6_BOTH, backend_mac,
+            BROADCAST, CLIENT, CLIENT_ADDRESS, CLIENT_ADDRESS_V6, IFINDEX, NAT_PORT, OUR_ADDRESS,
+            OUR_ADDRESS_V6, OURS, PEER, TUNNEL_PORT, VIP_BOTH, VIP_LOCAL, VIP_SERVICES,
+            VIP_V6_BOTH, backend_mac,
         },
     },
     wire::ARP_REQUEST,
@@ -37,11 +41,13 @@ use crate::Kernel;
 
 /// Runs of one measurement.
 const RUNS: u32 = 1 << 20;
-/// Measurements of each figure.
-const ROUNDS: usize = 9;
 /// Slots of the service, as a service of a hundred backends has them.
-const SLOTS: u32 = 65_537;
-const BACKENDS: u32 = 100;
+pub(crate) const SLOTS: u32 = 65_537;
+pub(crate) const BACKENDS: u32 = 100;
+/// Port of the fixture's service whose slot has moved.
+pub(crate) const MOVED_PORT: u16 = 87;
+/// The backend whose answers are timed.
+const NAT_BACKEND_NUMBER: u32 = 7;
 
 /// One figure.
 #[derive(Clone, Debug)]
@@ -69,24 +75,26 @@ struct Load {
     frame: Vec<u8>,
     flows: u32,
     counter: Counter,
+    /// The program makes the frame longer at its head.
+    grows: bool,
 }
 
-/// Measures the programs of an object.
+/// Measures the programs of an object, each figure in so many rounds.
 ///
 /// # Panics
 /// An object cannot be loaded or run, or a frame did not go where it should.
 #[must_use]
-pub fn measure(programs: &[u8], feeder: &[u8]) -> Vec<Figure> {
+pub fn measure(programs: &[u8], feeder: &[u8], rounds: usize) -> Vec<Figure> {
     let mut kernel = Kernel::load(programs);
     kernel.install(&world(&kernel));
     stay_on_one_cpu();
     loads()
         .iter()
-        .map(|load| measure_one(&mut kernel, feeder, load))
+        .map(|load| measure_one(&mut kernel, feeder, load, rounds))
         .collect()
 }
 
-fn measure_one(kernel: &mut Kernel, feeder: &[u8], load: &Load) -> Figure {
+fn measure_one(kernel: &mut Kernel, feeder: &[u8], load: &Load, count: usize) -> Figure {
     let mut tested = Feeder::load(feeder, load, kernel.xdp());
     let mut null = Feeder::load(feeder, load, kernel.program("hafw_pass"));
     kernel.forget();
@@ -99,7 +107,7 @@ fn measure_one(kernel: &mut Kernel, feeder: &[u8], load: &Load) -> Figure {
         load.name
     );
 
-    let mut rounds: Vec<(f64, f64)> = (0..ROUNDS)
+    let mut rounds: Vec<(f64, f64)> = (0..count)
         .map(|_| (null.time(&load.frame), tested.time(&load.frame)))
         .collect();
     let mut net: Vec<f64> = rounds.iter().map(|(null, tested)| tested - null).collect();
@@ -109,7 +117,7 @@ fn measure_one(kernel: &mut Kernel, feeder: &[u8], load: &Load) -> Figure {
         name: load.name,
         flows: load.flows,
         net,
-        null: rounds[ROUNDS / 2].0,
+        null: rounds[count / 2].0,
     }
 }
 
@@ -132,6 +140,21 @@ fn loads() -> Vec<Load> {
         frame,
         flows,
         counter,
+        grows: false,
+    };
+    let to = |name, (vip, port), flags, flows| {
+        load(name, segment(vip, port, flags), flows, Counter::TxSteer)
+    };
+    let nat = (VIP_SERVICES, NAT_PORT);
+    let answer = tcp4(endpoint(NAT_BACKEND_NUMBER), (CLIENT_ADDRESS, 4000), 0x10);
+    let tunnel = |flows| Load {
+        grows: true,
+        ..to(
+            "TCP to a service (ipip)",
+            (VIP_SERVICES, TUNNEL_PORT),
+            0x10,
+            flows,
+        )
     };
     vec![
         load(
@@ -207,6 +230,32 @@ fn loads() -> Vec<Load> {
             1 << 16,
             Counter::TxSteer,
         ),
+        to("TCP to a service (nat)", nat, 0x10, 1),
+        to("TCP to a service (nat)", nat, 0x10, 1 << 10),
+        to("TCP to a service (nat)", nat, 0x10, 1 << 16),
+        to("TCP to a service (nat)", nat, 0x10, 1 << 19),
+        load(
+            "answer of a backend (nat)",
+            answer.frame(OURS, backend_mac(NAT_BACKEND_NUMBER)),
+            1,
+            Counter::TxReply,
+        ),
+        tunnel(1),
+        tunnel(1 << 10),
+        tunnel(1 << 16),
+        tunnel(1 << 19),
+        to(
+            "TCP, slots that have moved (dsr)",
+            (VIP_BOTH, MOVED_PORT),
+            0x10,
+            1 << 16,
+        ),
+        to(
+            "SYN, slots that have moved (dsr)",
+            (VIP_BOTH, MOVED_PORT),
+            0x02,
+            1 << 16,
+        ),
         load(
             "TCP to a local listener",
             segment(VIP_LOCAL, 443, 0x10),
@@ -224,44 +273,74 @@ fn loads() -> Vec<Load> {
     .collect()
 }
 
-/// An owner whose services have a table of the usual size and a hundred backends.
-fn world(kernel: &Kernel) -> World {
+/// An owner whose services have a table of the usual size and a hundred backends; the one on
+/// [`MOVED_PORT`] has one of its own, of which every slot has moved.
+pub(crate) fn world(kernel: &Kernel) -> World {
     let mut world = World::at(kernel.clock());
     let routers: Vec<_> = world.routers.keys().copied().collect();
     for router in routers {
         world.own(router);
     }
-    for (_, service) in &mut world.services {
-        (service.first_slot, service.slots) = (0, SLOTS);
+    for (key, service) in &mut world.services {
+        let region = u32::from(u16::from_be_bytes(key.port) == MOVED_PORT);
+        (service.first_slot, service.slots) = (region * SLOTS, SLOTS);
     }
-    world.slots = (0..SLOTS)
-        .map(|slot| {
-            (
-                slot,
-                Slot::at_rest(slot.wrapping_mul(2_654_435_761) % BACKENDS),
-            )
-        })
-        .collect();
+    let scattered = |slot: u32| slot.wrapping_mul(2_654_435_761) % BACKENDS;
+    let slots = (0..SLOTS).flat_map(|slot| {
+        let (here, other) = (scattered(slot), scattered(slot + 1));
+        [
+            (slot, Slot::at_rest(here)),
+            (SLOTS + slot, Slot::moved(other, here)),
+        ]
+    });
+    world.slots = slots.collect();
+    let vip = (VIP_SERVICES, NAT_PORT);
     world.backends = (0..BACKENDS)
-        .map(|index| {
-            let next_hop = mac_to_word(backend_mac(index)) | BACKEND_RESOLVED;
-            let source = mac_to_word(OURS);
-            (
-                index,
-                Backend {
-                    next_hop,
-                    source,
-                    ifindex: IFINDEX.into(),
-                    identity: 1,
-                    address: 0,
-                    address_end: 0,
-                    rewrite: 0,
-                    reserved: 0,
-                },
-            )
-        })
+        .map(|index| (index, backend(index, vip, IFINDEX)))
         .collect();
+    for index in 0..BACKENDS {
+        let (address, port) = endpoint(index);
+        let key = NatKey {
+            address,
+            port: port.to_be_bytes(),
+            protocol: IP_TCP,
+            reserved: 0,
+        };
+        let source = NatSource {
+            address: vip.0,
+            reserved: 0,
+            rewrite: rewrite((address, port), vip),
+        };
+        world.nat_sources.insert(key, source);
+    }
     world
+}
+
+/// Where a backend serves.
+pub(crate) fn endpoint(index: u32) -> ([u8; 4], u16) {
+    ([10, 1, 0, 10 + index as u8], 8080)
+}
+
+/// The entry of a backend of a service, reached by an interface.
+pub(crate) fn backend(index: u32, vip: ([u8; 4], u16), ifindex: u32) -> Backend {
+    let endpoint = endpoint(index);
+    let [address, address_end] = bytemuck::cast(v4_mapped(endpoint.0));
+    Backend {
+        next_hop: mac_to_word(backend_mac(index)) | BACKEND_RESOLVED,
+        source: mac_to_word(OURS),
+        ifindex: ifindex.into(),
+        identity: 1,
+        address,
+        address_end,
+        rewrite: rewrite(vip, endpoint),
+        reserved: 0,
+    }
+}
+
+fn rewrite(from: ([u8; 4], u16), to: ([u8; 4], u16)) -> u64 {
+    let port = to.1.to_be_bytes();
+    let delta = Delta::between((from.0, from.1.to_be_bytes()), (to.0, port));
+    Rewrite { port, delta }.to_word()
 }
 
 /// A feeder before one program.
@@ -272,8 +351,14 @@ struct Feeder {
 
 impl Feeder {
     fn load(object: &[u8], load: &Load, program: &Xdp) -> Self {
+        let grows_from = if load.grows {
+            load.frame.len() as u32
+        } else {
+            0
+        };
         let mut ebpf = EbpfLoader::new()
             .override_global("FLOWS", &load.flows, true)
+            .override_global("GROWS_FROM", &grows_from, true)
             .load(object)
             .unwrap_or_else(|error| panic!("cannot load the feeder: {error}"));
         let map = |ebpf: &mut Ebpf, name| ebpf.take_map(name).expect("the feeder has it");

@@ -66,6 +66,7 @@ const PROGRAMS: &[(&str, &str, Part)] = &[
     ("wrk", "wrk", Part::Bench),
     ("h2load", "nghttp2-client", Part::Bench),
     ("openssl", "openssl", Part::Bench),
+    ("iperf3", "iperf3", Part::Bench),
 ];
 
 /// Daemons among them: Debian starts them when they are installed, and at every boot.

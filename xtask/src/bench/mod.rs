@@ -5,6 +5,7 @@
 
 mod controller;
 mod failover;
+mod l4;
 mod l7;
 mod pair;
 mod stats;
@@ -12,7 +13,7 @@ mod stats;
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::{build, privilege::become_root, setup, setup::Part, step::aloud, workspace};
+use crate::{build, privilege::become_root, setup, setup::Part};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,6 +27,8 @@ enum What {
     Failover(failover::Args),
     /// What a packet costs in the XDP program
     Xdp,
+    /// L4 beside nftables: cost of a packet, packets a second, TCP, the death of a backend
+    L4(l4::Args),
     /// What a request costs in the proxy, beside nginx and haproxy
     L7(l7::Args),
     /// What a controller costs while nothing happens, beside keepalived
@@ -42,7 +45,13 @@ pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
             }
             failover::run(args)
         }
-        What::Xdp => aloud(workspace::cargo().args(["bench", "--package", "hafw-tests"])),
+        What::Xdp => l4::kernel_bench("xdp", false),
+        What::L4(args) => {
+            if args.needs_hafw() {
+                build::binaries(true)?;
+            }
+            l4::run(args)
+        }
         What::L7(args) => {
             if args.needs_hafw() {
                 build::proxy(true)?;
