@@ -87,3 +87,13 @@ pub const fn virtual_mac_v4(vrid: u8) -> [u8; 6] {
     let [a, b, c, d, e] = VIRTUAL_MAC_V4;
     [a, b, c, d, e, vrid]
 }
+
+/// The first five bytes of an IPv6 router's virtual MAC.
+pub const VIRTUAL_MAC_V6: [u8; 5] = [0, 0, 0x5e, 0, 2];
+
+/// The virtual MAC of an IPv6 router.
+#[must_use]
+pub const fn virtual_mac_v6(vrid: u8) -> [u8; 6] {
+    let [a, b, c, d, e] = VIRTUAL_MAC_V6;
+    [a, b, c, d, e, vrid]
+}

@@ -32,22 +32,25 @@ impl Host {
         for dir in [&files, &state] {
             fs::create_dir_all(dir).map_err(LabError::io(format!("make {}", dir.display())))?;
         }
-        let name = namespace.name();
-        let address = format!("{}/24", station.address());
-        shell::run(
-            "ip",
-            &["-n", name, "address", "add", &address, "dev", "eth0"],
-        )?;
-        shell::run("ip", &["-n", name, "link", "set", "eth0", "up"])?;
-        // Native XDP on veth carries no unfinished checksums, so nobody may leave them undone.
-        namespace.output(Command::new("ethtool").args(["-K", "eth0", "tx", "off"]))?;
-        Ok(Self {
+        let host = Self {
             station,
             namespace,
             files,
             state,
             pins,
-        })
+        };
+        host.set_up_link()?;
+        Ok(host)
+    }
+
+    /// Configures its end of a link that the switch made.
+    pub(crate) fn set_up_link(&self) -> Result<(), LabError> {
+        let address = format!("{}/24", self.station.address());
+        self.output("ip", &["address", "add", &address, "dev", "eth0"])?;
+        self.output("ip", &["link", "set", "eth0", "up"])?;
+        // Native XDP on veth carries no unfinished checksums, so nobody may leave them undone.
+        self.output("ethtool", &["-K", "eth0", "tx", "off"])?;
+        Ok(())
     }
 
     /// Which host it is.

@@ -185,6 +185,36 @@ impl Lab {
         self.switch.heal()
     }
 
+    /// Deletes a host's `eth0`, and the port of the switch with it.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn unplug(&self, station: Station) -> Result<(), LabError> {
+        self[station]
+            .output("ip", &["link", "delete", "eth0"])
+            .map(drop)
+    }
+
+    /// Makes a host's `eth0` anew after [`Lab::unplug`]: another device, with the MAC and the IPv4
+    /// address of before.
+    ///
+    /// # Errors
+    /// `ip` or `ethtool` fails.
+    pub fn plug_in(&self, station: Station) -> Result<(), LabError> {
+        self.plug_in_as(station, None)
+    }
+
+    /// The same under a kernel index that is free again.
+    ///
+    /// # Errors
+    /// As [`Lab::plug_in`]; the index is taken.
+    pub fn plug_in_as(&self, station: Station, index: Option<&str>) -> Result<(), LabError> {
+        let host = &self[station];
+        self.switch
+            .plug_in(station, host.namespace().name(), index)?;
+        host.set_up_link()
+    }
+
     /// Takes the carrier from a host, or gives it back, as a switch port that goes down and up.
     ///
     /// # Errors

@@ -16,7 +16,8 @@ type Block = (Option<Station>, Option<Station>);
 pub(crate) struct Switch {
     namespace: Arc<Namespace>,
     blocks: Mutex<BTreeSet<Block>>,
-    _pass: Vec<OwnedFd>,
+    /// The programs on the nodes' ports, which go with these.
+    pass: Mutex<Vec<OwnedFd>>,
 }
 
 impl Switch {
@@ -43,34 +44,45 @@ impl Switch {
                 "0",
             ],
         )?;
-        for station in Station::ALL {
-            let (port, mac) = (station.name(), station.mac_text());
-            let host = registry::qualified(lab, port);
-            shell::run(
-                "ip",
-                &[
-                    "link", "add", port, "netns", &name, "type", "veth", "peer", "name", "eth0",
-                    "address", &mac, "netns", &host,
-                ],
-            )?;
-            shell::run(
-                "ip",
-                &["-n", &name, "link", "set", port, "master", "br0", "up"],
-            )?;
-        }
-        let attach_all = || {
-            let ports = Station::ALL.iter().filter(|station| station.is_node());
-            ports
-                .map(|station| xdp_pass::attach(station.name()))
-                .collect::<Result<Vec<_>, _>>()
-        };
-        let pass = namespace.run(attach_all).and_then(|result| result);
-        let pass = pass.map_err(LabError::io("attach an XDP program to the switch's ports"))?;
-        Ok(Self {
+        let switch = Self {
             namespace: Arc::new(namespace),
             blocks: Mutex::default(),
-            _pass: pass,
-        })
+            pass: Mutex::default(),
+        };
+        for station in Station::ALL {
+            switch.plug_in(station, &registry::qualified(lab, station.name()), None)?;
+        }
+        Ok(switch)
+    }
+
+    /// Makes a host's link: its `eth0`, perhaps with this kernel index, and the port that it leads
+    /// to.
+    pub(crate) fn plug_in(
+        &self,
+        station: Station,
+        host: &str,
+        index: Option<&str>,
+    ) -> Result<(), LabError> {
+        let (name, port) = (self.namespace.name(), station.name());
+        let mac = station.mac_text();
+        let mut args = vec![
+            "link", "add", port, "netns", name, "type", "veth", "peer", "name", "eth0", "address",
+            &mac, "netns", host,
+        ];
+        args.extend(index.iter().flat_map(|index| ["index", *index]));
+        shell::run("ip", &args)?;
+        shell::run(
+            "ip",
+            &["-n", name, "link", "set", port, "master", "br0", "up"],
+        )?;
+        if station.is_node() {
+            let attach = || xdp_pass::attach(port);
+            let pass = self.namespace.run(attach).and_then(|result| result);
+            let pass = pass.map_err(LabError::io("attach an XDP program to the switch's port"))?;
+            let mut all = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push(pass);
+        }
+        Ok(())
     }
 
     pub(crate) fn namespace(&self) -> &Arc<Namespace> {

@@ -96,7 +96,8 @@ impl Announcements {
         };
     }
 
-    fn hurry(&mut self, at: Instant) {
+    /// One is due as soon as may be.
+    pub(crate) fn hurry(&mut self, at: Instant) {
         let soonest = self.last.map_or(at, |last| at.max(last + GAP));
         self.next = Some(self.next.map_or(soonest, |next| next.min(soonest)));
     }

@@ -16,7 +16,7 @@
 
 mod groups;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use hafw_common::counters::Counter;
 
@@ -119,6 +119,18 @@ impl Engine {
         if let Some(router) = self.routers.get_mut(router) {
             router.set_priority(priority);
         }
+    }
+
+    /// See [`VirtualRouter::set_source`].
+    pub fn set_source(&mut self, router: usize, source: IpAddr) {
+        if let Some(router) = self.routers.get_mut(router) {
+            router.set_source(source);
+        }
+    }
+
+    /// See [`VirtualRouter::moved`].
+    pub fn moved(&mut self, router: usize, effects: &mut impl Effects) {
+        self.tell(&[router], effects, |_, router, now| router.moved(now));
     }
 
     /// See [`VirtualRouter::fault`]. The whole sync group is in fault then.

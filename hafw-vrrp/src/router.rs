@@ -5,7 +5,7 @@ mod query;
 mod receive;
 mod state;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, net::IpAddr};
 
 pub use self::state::{ActivePeer, State};
 use crate::{
@@ -190,6 +190,21 @@ impl VirtualRouter {
     pub fn set_priority(&mut self, priority: Priority) {
         self.priority = priority.max(Priority::LOWEST);
         self.reconsider_active();
+    }
+
+    /// Adverts leave from this address from now on. Only in Initialize and Fault: to its peers, who
+    /// speaks from another address is another router.
+    pub fn set_source(&mut self, source: IpAddr) {
+        if matches!(self.state, State::Initialize | State::Fault) {
+            self.config.source = source;
+        }
+    }
+
+    /// Neighbours must be told again where the addresses are: the MAC is another.
+    pub fn moved(&mut self, now: Instant) {
+        if self.is_active() {
+            self.announcements.hurry(now);
+        }
     }
 
     /// Another station claimed one of the addresses in ARP.

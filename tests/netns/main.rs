@@ -13,6 +13,7 @@ mod handover;
 mod identity;
 mod import;
 mod import_keepalived;
+mod interfaces;
 mod interop;
 mod ipv6;
 mod lesson;

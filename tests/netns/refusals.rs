@@ -51,11 +51,6 @@ fn a_wrong_file_is_refused_in_one_line_that_names_the_place() {
     let right = config(host);
 
     for (from, to, expected) in [
-        (
-            "interface = \"eth0\"",
-            "interface = \"eth9\"",
-            "there is none of this name here",
-        ),
         ("\"10.0.0.3/24\"", "\"10.9.0.3/24\"", "outside"),
         ("vrid = 51", "vrid = 351", "expected a number from 1 to 255"),
         (

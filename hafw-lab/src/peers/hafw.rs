@@ -45,6 +45,10 @@ pub struct InterfaceState {
     pub name: String,
     /// `native` or `generic`.
     pub xdp_mode: String,
+    /// Its MAC; empty while it is missing.
+    pub mac: String,
+    /// Why it cannot be used; empty while it can.
+    pub trouble: String,
 }
 
 /// One virtual router.
@@ -62,6 +66,8 @@ pub struct RouterState {
     pub attracting: bool,
     /// VIPs.
     pub vips: Vec<String>,
+    /// Why it is in a fault, or its priority another than configured.
+    pub reasons: Vec<String>,
 }
 
 /// One L4 service.

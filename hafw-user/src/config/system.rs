@@ -147,9 +147,8 @@ pub fn witness_source(router: &Router, interface: &InterfaceFacts) -> Option<Ipv
     near.or(own.first()).map(|(address, _)| *address)
 }
 
-/// Compares a configuration with the machine: every interface exists; a router's has a MAC and an
-/// address for adverts to leave from; every VIP lies in a network of its interface, and is nobody's
-/// own; no backend is this node; every listener is on a VIP, on loopback or on an address of the
+/// Compares a configuration with the machine: a router's interface has a MAC; every VIP lies in a
+/// network of its interface, and is nobody's own; no backend is this node; every listener is on a VIP, on loopback or on an address of the
 /// machine.
 ///
 /// # Errors
@@ -160,7 +159,6 @@ pub fn against_system(config: &Config, facts: &SystemFacts) -> Result<(), Proble
         facts,
         problems: Vec::new(),
     };
-    judge.interfaces();
     for router in &config.routers {
         judge.router(router);
     }
@@ -174,11 +172,12 @@ pub fn against_system(config: &Config, facts: &SystemFacts) -> Result<(), Proble
     }
 }
 
-/// What fits the machine, and hardly works: `dsr` backends that a router stands before, and `nat`
+/// What fits the machine, and does not work or hardly: interfaces that are missing or have no
+/// address, which a node waits for; `dsr` backends that a router stands before, and `nat`
 /// backends whose answers no program sees.
 #[must_use]
 pub fn remarks(config: &Config, facts: &SystemFacts) -> Vec<Warning> {
-    let mut warnings = Vec::new();
+    let mut warnings = waited_for(config, facts);
     for service in &config.services {
         for backend in &service.backends {
             let remark = match service.mode {
@@ -196,6 +195,39 @@ pub fn remarks(config: &Config, facts: &SystemFacts) -> Vec<Warning> {
         }
     }
     warnings
+}
+
+fn waited_for(config: &Config, facts: &SystemFacts) -> Vec<Warning> {
+    let known: Vec<_> = facts.interfaces.keys().map(String::as_str).collect();
+    let missing = config.interfaces.iter().filter_map(|interface| {
+        let name = &interface.name;
+        (!facts.interfaces.contains_key(&name.value)).then(|| Warning {
+            place: name.place.clone(),
+            message: format!(
+                "interface {:?}: there is none of this name here, it will be waited for; there are {}",
+                name.value,
+                known.join(", ")
+            ),
+        })
+    });
+    let without_source = config.routers.iter().filter_map(|router| {
+        let name = &router.interface;
+        let interface = facts.interfaces.get(&name.value)?;
+        let what = if router.is_ipv6() {
+            "link-local IPv6"
+        } else {
+            "IPv4"
+        };
+        source_of(router, interface).is_none().then(|| Warning {
+            place: name.place.clone(),
+            message: format!(
+                "virtual_router {:?}: interface = {:?}: it has no {what} address of its own, for \
+                 adverts to leave from: one will be waited for",
+                router.name.value, name.value
+            ),
+        })
+    });
+    missing.chain(without_source).collect()
 }
 
 fn beyond_a_router(facts: &SystemFacts, backend: &Backend) -> Option<String> {
@@ -232,24 +264,9 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn interfaces(&mut self) {
-        let known: Vec<_> = self.facts.interfaces.keys().map(String::as_str).collect();
-        for interface in &self.config.interfaces {
-            let name = &interface.name;
-            if !self.facts.interfaces.contains_key(&name.value) {
-                let message = format!(
-                    "interface {:?}: there is none of this name here; there are {}",
-                    name.value,
-                    known.join(", ")
-                );
-                self.problems.push(Problem::at(&name.place, message));
-            }
-        }
-    }
-
     fn router(&mut self, router: &Router) {
         let name = &router.interface;
-        // A missing one was noted.
+        // One that is missing is waited for.
         let Some(interface) = self.facts.interfaces.get(&name.value) else {
             return;
         };
@@ -260,15 +277,6 @@ impl Judge<'_> {
                 &name.place,
                 format!("{shown}: it has no MAC address"),
             );
-        }
-        if source_of(router, interface).is_none() {
-            let what = if router.is_ipv6() {
-                "it has no link-local IPv6 address of its own, for adverts to leave from"
-            } else {
-                "it has no IPv4 address of its own, for adverts to leave from"
-            };
-            self.note(router, &name.place, format!("{shown}: {what}"));
-            return;
         }
         for peer in &router.unicast_peers {
             if let Some(owner) = self.facts.owner(peer.value.into()) {
@@ -283,7 +291,7 @@ impl Judge<'_> {
             let address = IpAddr::V4(witness.value);
             let what = if let Some(owner) = self.facts.owner(address) {
                 format!("{owner} has this address: it would always answer")
-            } else if !interface.reaches(address) {
+            } else if !interface.reaches(address) && !interface.addresses.is_empty() {
                 format!(
                     "outside the networks of {}: ARP does not reach it",
                     name.value
@@ -307,6 +315,10 @@ impl Judge<'_> {
                     .filter(|(address, _)| address.is_ipv4() == vip.address.is_ipv4())
                     .map(|(a, prefix)| format!("{a}/{prefix}"))
                     .collect();
+                if networks.is_empty() {
+                    // An interface may get its addresses later.
+                    continue;
+                }
                 let message = format!(
                     "VIP {}: outside the networks of {} ({})",
                     vip.address,

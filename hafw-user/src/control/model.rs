@@ -167,8 +167,10 @@ pub struct InterfaceStatus {
     pub xdp_mode: String,
     /// Up, with its carrier.
     pub up: bool,
-    /// Its MAC.
+    /// Its MAC; empty while there is no such interface.
     pub mac: String,
+    /// Why it cannot be used; empty while it can.
+    pub trouble: String,
     /// VRRP packets that came through netfilter: fewer than XDP's adverts means that a rule drops
     /// them.
     pub adverts_through_netfilter: u64,

@@ -70,10 +70,21 @@ fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
             out,
             "interface {}: {}, XDP {}, MAC {}",
             interface.name,
-            if interface.up { "up" } else { "DOWN" },
+            if interface.trouble.is_empty() {
+                "up"
+            } else {
+                "DOWN"
+            },
             interface.xdp_mode,
-            interface.mac
+            if interface.mac.is_empty() {
+                "none"
+            } else {
+                &interface.mac
+            }
         )?;
+        if !interface.trouble.is_empty() {
+            writeln!(out, "  because: {}", interface.trouble)?;
+        }
     }
     for router in &status.routers {
         write_router(out, router)?;

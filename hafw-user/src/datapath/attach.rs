@@ -56,6 +56,14 @@ pub struct Attached {
     pub adopted: bool,
 }
 
+/// Where an XDP program is attached.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Device<'a> {
+    pub(super) name: &'a str,
+    pub(super) ifindex: u32,
+    pub(super) mode: XdpMode,
+}
+
 /// Why a program could not be attached.
 #[derive(Debug, Error)]
 pub enum AttachError {
@@ -110,9 +118,8 @@ pub enum AttachError {
 
 /// TCX links came with kernel 6.6 (commit e420bed02507); before, a clsact filter.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
-/// The kernel releases a link that was unpinned in a work queue (`bpf_link_put`,
-/// kernel/bpf/syscall.c): the program of a controller that ended may be there for a moment longer.
-const RELEASE: Duration = Duration::from_millis(500);
+/// From one attempt to attach to the next.
+const RETRY: Duration = Duration::from_millis(10);
 /// Preference and handle of the clsact filter: fixed, so that a later controller finds it.
 const FILTER: NlOptions = NlOptions {
     priority: 49_152,
@@ -168,14 +175,19 @@ impl Hook {
 }
 
 /// Puts the XDP program on an interface: into the pinned link where there is one (the kernel
-/// replaces the program in one step), else by a new link.
+/// replaces the program in one step), else by a new link. Another program that is in the way is
+/// waited for as long as `patience`.
 pub(super) fn attach_xdp(
     program: &mut Xdp,
-    interface: &str,
-    ifindex: u32,
-    mode: XdpMode,
+    on: &Device<'_>,
     pins: &PinDir,
+    patience: Duration,
 ) -> Result<bool, AttachError> {
+    let Device {
+        name: interface,
+        ifindex,
+        mode,
+    } = *on;
     let pin = xdp_pin(ifindex);
     if let Some(link) = pinned(pins.entry(&pin), interface)?
         && let Ok(link) = XdpLink::try_from(link)
@@ -198,10 +210,10 @@ pub(super) fn attach_xdp(
         let attached = program
             .attach_to_if_index(ifindex, aya_mode)
             .map_err(|error| explain(error, interface, mode));
-        if !matches!(attached, Err(AttachError::Busy { .. })) || begin.elapsed() >= RELEASE {
+        if !matches!(attached, Err(AttachError::Busy { .. })) || begin.elapsed() >= patience {
             break attached?;
         }
-        sleep(RELEASE / 50);
+        sleep(RETRY);
     };
     let link = program
         .take_link(id)

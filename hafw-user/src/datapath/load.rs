@@ -1,6 +1,6 @@
 //! Loading the object, or adopting what an earlier controller left in the pin directory.
 
-use std::io;
+use std::{io, time::Duration};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -12,7 +12,9 @@ use thiserror::Error;
 use tracing::{debug, info};
 
 use super::{
-    attach::{AttachError, Attached, Hook, XdpMode, attach_tc, attach_xdp, remove_filter, xdp_pin},
+    attach::{
+        AttachError, Attached, Device, Hook, XdpMode, attach_tc, attach_xdp, remove_filter, xdp_pin,
+    },
     counters::Counters,
     events::EventRing,
     flow_table::FlowTable,
@@ -26,13 +28,11 @@ use super::{
 };
 use crate::sys::words::Words;
 
-/// An interface to attach to. Its place in the list is its slot.
+/// An interface to attach to, which may not be there yet. Its place in the list is its slot.
 #[derive(Clone, Debug)]
 pub struct InterfaceSpec {
     /// Name.
     pub name: String,
-    /// Kernel index.
-    pub ifindex: u32,
     /// Mode asked for.
     pub mode: XdpMode,
     /// A router on it goes by a virtual MAC.
@@ -185,46 +185,58 @@ impl Datapath {
         })
     }
 
-    /// Attaches the programs, or puts them into the links that are there; takes links of other
-    /// interfaces away. The tables must be filled before.
+    /// Attaches an interface's programs to the device that it is now, or puts them into the links
+    /// that are there. The tables must be filled before.
     ///
     /// # Errors
-    /// See [`AttachError`]; what was attached stays pinned, and the caller clears it.
+    /// See [`AttachError`]; what was attached stays pinned.
     pub fn attach(
-        instances: &mut [(InterfaceSpec, Ebpf)],
+        spec: &InterfaceSpec,
+        ebpf: &mut Ebpf,
+        ifindex: u32,
         pins: &PinDir,
-    ) -> Result<Vec<Attached>, OpenError> {
-        let mut attached = Vec::new();
-        for (spec, ebpf) in &mut *instances {
-            let InterfaceSpec {
-                name,
-                ifindex,
-                mode,
-                virtual_macs,
-            } = spec;
-            // Egress first: nothing is said in a VIP's name before there can be a lease.
-            for hook in hooks(*virtual_macs) {
-                attach_tc(*hook, classifier(ebpf, *hook)?, name, *ifindex, pins)?;
-            }
-            if !*virtual_macs {
-                remove_filter(Hook::Ingress, name);
-            }
-            let adopted = attach_xdp(xdp(ebpf, PROGRAM_XDP)?, name, *ifindex, *mode, pins)?;
-            debug!(interface = name.as_str(), adopted, "attached");
-            attached.push(Attached {
-                name: name.clone(),
-                ifindex: *ifindex,
-                mode: *mode,
-                adopted,
-            });
+        patience: Duration,
+    ) -> Result<Attached, OpenError> {
+        let InterfaceSpec {
+            name,
+            mode,
+            virtual_macs,
+        } = spec;
+        // Egress first: nothing is said in a VIP's name before there can be a lease.
+        for hook in hooks(*virtual_macs) {
+            attach_tc(*hook, classifier(ebpf, *hook)?, name, ifindex, pins)?;
         }
+        if !*virtual_macs {
+            remove_filter(Hook::Ingress, name);
+        }
+        let on = Device {
+            name,
+            ifindex,
+            mode: *mode,
+        };
+        let adopted = attach_xdp(xdp(ebpf, PROGRAM_XDP)?, &on, pins, patience)?;
+        debug!(interface = name.as_str(), adopted, "attached");
+        Ok(Attached {
+            name: name.clone(),
+            ifindex,
+            mode: *mode,
+            adopted,
+        })
+    }
+
+    /// Takes links away that are of none of these.
+    ///
+    /// # Errors
+    /// The pin directory cannot be listed, or a link not be removed.
+    pub fn retain_links<'a>(
+        attached: impl Iterator<Item = (&'a InterfaceSpec, &'a Attached)>,
+        pins: &PinDir,
+    ) -> Result<(), PinError> {
         let ours: Vec<_> = attached
-            .iter()
-            .zip(instances)
-            .flat_map(|(a, (spec, _))| {
+            .flat_map(|(spec, attached)| {
                 let hooks = hooks(spec.virtual_macs).iter();
-                let mut pins: Vec<_> = hooks.map(|hook| hook.pin(a.ifindex)).collect();
-                pins.push(xdp_pin(a.ifindex));
+                let mut pins: Vec<_> = hooks.map(|hook| hook.pin(attached.ifindex)).collect();
+                pins.push(xdp_pin(attached.ifindex));
                 pins
             })
             .collect();
@@ -233,7 +245,7 @@ impl Datapath {
                 pins.remove(&name)?;
             }
         }
-        Ok(attached)
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use hafw_common::{
     backend::{BACKEND_DEAD, BACKEND_RESOLVED, Backend},
     iface::Iface,
     mac_to_word, mapped,
-    maps::{MAX_BACKENDS, MAX_IFACES, VIP_FILTER_WORDS, vrid_index},
+    maps::{MAX_BACKENDS, VIP_FILTER_WORDS, vrid_index},
     nat::{Delta, Rewrite},
     router::{PeerKey, PeerSeen, RouterConfig},
     service::{Service, ServiceKey},
@@ -91,21 +91,18 @@ impl Tables {
         self.node.set(0, node, 0).map_err(failed("NODE"))
     }
 
-    /// Interfaces by slot; slots beyond are emptied.
+    /// The interface in a slot; None: there is none.
     ///
     /// # Errors
-    /// The map refuses a change.
-    pub fn set_ifaces(&mut self, ifaces: &[Iface]) -> Result<(), TableError> {
-        for slot in 0..MAX_IFACES {
-            let none = Iface {
-                mac: 0,
-                ifindex: 0,
-                reserved: 0,
-            };
-            let iface = ifaces.get(slot as usize).copied().unwrap_or(none);
-            self.ifaces.set(slot, iface, 0).map_err(failed("IFACES"))?;
-        }
-        Ok(())
+    /// The map refuses the change.
+    pub fn set_iface(&mut self, slot: u32, iface: Option<Iface>) -> Result<(), TableError> {
+        let none = Iface {
+            mac: 0,
+            ifindex: 0,
+            reserved: 0,
+        };
+        let iface = iface.unwrap_or(none);
+        self.ifaces.set(slot, iface, 0).map_err(failed("IFACES"))
     }
 
     /// What the maps say of the router with this index.

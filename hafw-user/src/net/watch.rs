@@ -51,7 +51,7 @@ pub enum NetEvent {
         /// Its address.
         address: IpAddr,
     },
-    /// Some route or rule is another.
+    /// Some address, route or rule is another.
     Routes,
     /// Messages were lost: what is known may be old.
     Lost,
@@ -88,7 +88,10 @@ impl Watch {
         let groups = [
             MulticastGroup::Link,
             MulticastGroup::Neigh,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
             MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
             MulticastGroup::Ipv4Rule,
         ];
         let (connection, handle, messages) = new_multicast_connection(&groups)?;
@@ -160,7 +163,9 @@ fn translate(message: RouteNetlinkMessage) -> Option<NetEvent> {
         }),
         RouteNetlinkMessage::NewNeighbour(message) => neighbour(&message),
         RouteNetlinkMessage::DelNeighbour(message) => gone(&message),
-        RouteNetlinkMessage::NewRoute(_)
+        RouteNetlinkMessage::NewAddress(_)
+        | RouteNetlinkMessage::DelAddress(_)
+        | RouteNetlinkMessage::NewRoute(_)
         | RouteNetlinkMessage::DelRoute(_)
         | RouteNetlinkMessage::NewRule(_)
         | RouteNetlinkMessage::DelRule(_) => Some(NetEvent::Routes),

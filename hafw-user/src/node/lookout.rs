@@ -43,7 +43,6 @@ pub(super) fn start(
             witnesses: router.witness.iter().map(|witness| witness.value).collect(),
             post: Post {
                 interface: router.interface.value.clone(),
-                mac: interface.and_then(|found| found.mac).unwrap_or_default(),
                 // A question without a sender is answered too (RFC 5227 §2.1.1).
                 source: source.unwrap_or(Ipv4Addr::UNSPECIFIED),
             },

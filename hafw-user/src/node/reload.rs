@@ -12,7 +12,6 @@ use super::{
     routers::{self, Built},
     run::Node,
     services::nat_sources,
-    start::interfaces,
 };
 use crate::{
     config::{self, Config, SystemFacts, against_system},
@@ -47,8 +46,9 @@ impl Node {
         if (&old.state_dir, &old.pin_dir) != (&wanted.state_dir, &wanted.pin_dir) {
             bail!("`state_dir` and `pin_dir` cannot be changed while the node runs: stop it first");
         }
-        let built = build(&new, &facts)?;
-        if let Some(reason) = self.needs_restart(&new, &facts, &built)? {
+        let sources = routers::sources(&new, &facts, |name| self.source_of(name));
+        let built = routers::build(&new, &sources);
+        if let Some(reason) = self.needs_restart(&new, &built) {
             self.check_successor().await?;
             return Ok(Some(reason));
         }
@@ -92,14 +92,9 @@ impl Node {
     }
 
     /// Why the change from the running configuration takes a restart, if it does.
-    fn needs_restart(
-        &self,
-        new: &Config,
-        facts: &SystemFacts,
-        built: &[Built],
-    ) -> anyhow::Result<Option<String>> {
+    fn needs_restart(&self, new: &Config, built: &[Built]) -> Option<String> {
         let old = &self.config;
-        let running = build(old, facts)?;
+        let running = routers::build(old, &self.sources);
         let interfaces = |config: &Config| {
             let of = |i: &config::Interface| (i.name.value.clone(), i.xdp_mode);
             config.interfaces.iter().map(of).collect::<Vec<_>>()
@@ -146,11 +141,6 @@ impl Node {
         } else {
             None
         };
-        Ok(reason.map(str::to_owned))
+        reason.map(str::to_owned)
     }
-}
-
-fn build(config: &Config, facts: &SystemFacts) -> anyhow::Result<Vec<Built>> {
-    let interfaces = interfaces(config, facts)?;
-    routers::build(config, facts, &interfaces).context("an interface is gone, or has no address")
 }

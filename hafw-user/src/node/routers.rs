@@ -1,10 +1,14 @@
 //! From the configuration's routers to what XDP, the VRRP thread and tracking know of them.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use hafw_common::{
     mac_to_word, mapped,
-    proto::{VRRP_AUTH_NONE, VRRP_AUTH_PASS, virtual_mac_v4},
+    proto::{VRRP_AUTH_NONE, VRRP_AUTH_PASS, virtual_mac_v4, virtual_mac_v6},
     router::{MAX_UNICAST_PEERS, RouterConfig as XdpRouter},
     vip::{VIP_ACCEPT, VIP_HAS_SERVICE},
 };
@@ -13,7 +17,7 @@ use hafw_vrrp::{Priority, RouterConfig as VrrpRouter};
 use super::tracking::{Track, Tracking};
 use crate::{
     config::{Auth, CheckKind, Config, Router, SystemFacts, source_of},
-    datapath::{InterfaceSpec, RouterEntry},
+    datapath::RouterEntry,
     vrrp::RouterSpec,
 };
 
@@ -40,27 +44,47 @@ impl Built {
     }
 }
 
-/// None if the machine lacks an interface or an address: `against_system` said so before.
-pub(super) fn build(
+/// `sources`: by router, where adverts leave from; None where the interface has no such address, or
+/// is not there.
+pub(super) fn build(config: &Config, sources: &[Option<IpAddr>]) -> Vec<Built> {
+    let built = |(router, source): (&Router, &Option<IpAddr>)| {
+        let start_delay = start_delay(config, router);
+        let mut names = config.interfaces.iter().map(|i| &i.name.value);
+        // The configuration has every interface that a router names.
+        let interface = names.position(|name| *name == router.interface.value);
+        let interface = interface.unwrap_or(usize::MAX);
+        let nowhere: IpAddr = if router.is_ipv6() {
+            Ipv6Addr::UNSPECIFIED.into()
+        } else {
+            Ipv4Addr::UNSPECIFIED.into()
+        };
+        let source = source.unwrap_or(nowhere);
+        Built {
+            entry: entry(config, router, interface, source),
+            spec: spec(router, interface, source, start_delay),
+        }
+    };
+    config.routers.iter().zip(sources).map(built).collect()
+}
+
+/// Where each router's adverts leave from. One keeps the address that it has, `known` by its name,
+/// as long as that is the interface's: to its peers, who speaks from another is another router.
+pub(super) fn sources(
     config: &Config,
     facts: &SystemFacts,
-    interfaces: &[InterfaceSpec],
-) -> Option<Vec<Built>> {
-    config
-        .routers
-        .iter()
-        .map(|router| {
-            let start_delay = start_delay(config, router);
-            let interface = interfaces
-                .iter()
-                .position(|i| i.name == router.interface.value)?;
-            let source = source_of(router, facts.interfaces.get(&router.interface.value)?)?;
-            Some(Built {
-                entry: entry(config, router, interface, source),
-                spec: spec(router, interface, source, start_delay),
-            })
-        })
-        .collect()
+    known: impl Fn(&str) -> Option<IpAddr>,
+) -> Vec<Option<IpAddr>> {
+    let source = |router: &Router| {
+        let interface = facts.interfaces.get(&router.interface.value)?;
+        let kept = known(&router.name.value).filter(|address| {
+            let mut addresses = interface.addresses.iter().map(|(address, _)| address);
+            address.is_ipv6() == router.is_ipv6()
+                && addresses.any(|own| own == address)
+                && router.vips.iter().all(|vip| vip.address != *address)
+        });
+        kept.or_else(|| source_of(router, interface))
+    };
+    config.routers.iter().map(source).collect()
 }
 
 /// Who tracks what.
@@ -123,10 +147,16 @@ fn entry(config: &Config, router: &Router, interface: usize, source: IpAddr) -> 
     }
 }
 
-fn virtual_mac(router: &Router) -> Option<[u8; 6]> {
-    router
-        .virtual_mac
-        .then(|| virtual_mac_v4(router.vrid.value.get()))
+/// The MAC that a router goes by, if it is not the interface's own.
+pub(super) fn virtual_mac(router: &Router) -> Option<[u8; 6]> {
+    let vrid = router.vrid.value.get();
+    router.virtual_mac.then(|| {
+        if router.is_ipv6() {
+            virtual_mac_v6(vrid)
+        } else {
+            virtual_mac_v4(vrid)
+        }
+    })
 }
 
 fn unicast_peers(router: &Router) -> [[u8; 4]; MAX_UNICAST_PEERS] {

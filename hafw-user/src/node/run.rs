@@ -3,13 +3,13 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use aya::Ebpf;
 use hafw_l7::{control::client::Control, supervise::SupervisorHandle};
 use hafw_vrrp::Priority;
 use tokio::{
@@ -25,9 +25,10 @@ use super::{
     alerts,
     clients::Clients,
     flows::Flows,
+    ports::Ports,
     restart::Wish,
     services::Services,
-    start::{Parts, start},
+    start::{Parts, links, start},
     tracking::{CHECK_PATIENCE, Found, Tracking},
 };
 use crate::{
@@ -35,7 +36,7 @@ use crate::{
     cluster::Cluster,
     config::{self, Config},
     control::Call,
-    datapath::{Attached, Counters, InterfaceSpec, LeaseTable, PeerTable, Tables, UnresolvedRing},
+    datapath::{Counters, LeaseTable, PeerTable, Tables, UnresolvedRing},
     net::{NetEvent, Watch},
     probe::{ProbeEvent, Prober, TargetId},
     split_brain::{Board, CutOff, Lookout},
@@ -72,11 +73,9 @@ pub(super) struct Node {
     pub(super) counters: Counters,
     pub(super) leases: Arc<LeaseTable>,
     pub(super) peers: Arc<PeerTable>,
-    /// Kept for their log messages.
-    #[expect(dead_code, reason = "dropping them would close the programs' log")]
-    pub(super) instances: Vec<(InterfaceSpec, Ebpf)>,
-    pub(super) attached: Vec<Attached>,
-    pub(super) macs: Vec<[u8; 6]>,
+    pub(super) ports: Ports,
+    /// By router: where its adverts leave from.
+    pub(super) sources: Vec<Option<IpAddr>>,
     /// Whether each interface is up, by kernel index.
     pub(super) links: BTreeMap<u32, bool>,
     /// Told of every change of a link.
@@ -206,6 +205,9 @@ impl Node {
                 },
                 () = at(self.routes_due), if self.routes_due.is_some() => {
                     self.routes_due = None;
+                    if let Err(error) = self.follow_interfaces() {
+                        error!(%error, "the interfaces could not be followed");
+                    }
                     if let Err(error) = self.follow_routes().await {
                         error!(%error, "the routes could not be followed");
                     }
@@ -229,6 +231,9 @@ impl Node {
             self.apply_standings();
         }
         let handle = self.watch.handle();
+        if self.ports.any_refused() && ticks.is_multiple_of(CALM_TICKS) {
+            self.routes_due.get_or_insert_with(Instant::now);
+        }
         if ticks <= CALM_TICKS || ticks.is_multiple_of(CALM_TICKS) {
             self.services.solicit(&handle).await;
             self.clients.confirm(&handle).await;
@@ -264,7 +269,11 @@ impl Node {
             NetEvent::Lost => {
                 warn!("netlink messages were lost: asking for everything anew");
                 match self.watch.snapshot().await {
-                    Ok(events) => events,
+                    Ok(events) => {
+                        self.links = links(&events);
+                        self.ports.unsure();
+                        events
+                    }
                     Err(error) => return error!(%error, "netlink"),
                 }
             }
@@ -280,7 +289,8 @@ impl Node {
                     self.links.insert(*ifindex, *up);
                 }
                 NetEvent::LinkGone { ifindex } => {
-                    self.links.insert(*ifindex, false);
+                    self.links.remove(ifindex);
+                    self.ports.gone(*ifindex);
                 }
                 NetEvent::Neighbour { .. }
                 | NetEvent::NeighbourGone { .. }
@@ -336,20 +346,6 @@ impl Node {
                     error!(%error, "a slot could not be moved");
                 }
             }
-        }
-    }
-
-    pub(super) fn set_links(&mut self) {
-        for (index, router) in self.config.routers.iter().enumerate() {
-            let interface = self
-                .attached
-                .iter()
-                .find(|a| a.name == router.interface.value);
-            let up = interface
-                .and_then(|a| self.links.get(&a.ifindex))
-                .copied()
-                .unwrap_or(false);
-            self.tracking.set_link(index, up);
         }
     }
 

@@ -4,8 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    net::IpAddr,
+    fs, mem,
     os::unix::fs::DirBuilderExt as _,
     path::Path,
     sync::Arc,
@@ -13,11 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use hafw_common::{
-    iface::Iface,
-    mac_to_word,
-    maps::{MAX_IFACES, MAX_ROUTERS},
-};
+use hafw_common::maps::{MAX_IFACES, MAX_ROUTERS};
 use hafw_l7::supervise::Supervisor;
 use hafw_vrrp::Priority;
 use tokio::sync::{Notify, mpsc};
@@ -30,7 +25,8 @@ use super::{
     clients::Clients,
     cluster,
     flows::Flows,
-    lookout, programs_log,
+    lookout,
+    ports::Ports,
     routers::{self, Built},
     run::{Node, Proxy, RouterState},
     services::{Services, nat_sources},
@@ -39,7 +35,7 @@ use super::{
 };
 use crate::{
     alert::Alerts,
-    config::{Config, SystemFacts, against_system},
+    config::{Config, Interface, SystemFacts, against_system},
     control::serve,
     datapath::{Datapath, Found, InterfaceSpec, LeaseTable, PinDir},
     metrics,
@@ -47,7 +43,7 @@ use crate::{
     probe::Prober,
     split_brain::Board,
     sys::clock,
-    vrrp::{DriverParts, Start, WireSpec, spawn},
+    vrrp::{DriverParts, Start, spawn},
 };
 
 /// Changes of state that may wait to be told.
@@ -109,9 +105,9 @@ async fn bring_up(
     adopted: &mut bool,
 ) -> anyhow::Result<Node> {
     let alerts = Arc::new(Alerts::start(config.alerts.as_ref(), &config.node.id)?);
-    let interfaces = interfaces(&config, &facts)?;
-    let built = routers::build(&config, &facts, &interfaces)
-        .context("an interface changed while the node started")?;
+    let interfaces = interfaces(&config)?;
+    let sources = routers::sources(&config, &facts, |_| None);
+    let built = routers::build(&config, &sources);
     let slots = config.services.iter().map(|service| service.slots).sum();
 
     parts.sysctls.set()?;
@@ -126,19 +122,17 @@ async fn bring_up(
     let mut datapath = Datapath::open(&parts.pins, &interfaces, slots)?;
     let (found, slot_capacity) = (datapath.found, datapath.capacity);
     *adopted = found == Found::Adoptable;
-    let macs = macs(&interfaces, &facts);
-    datapath
-        .tables
-        .set_ifaces(&iface_entries(&interfaces, &macs))?;
+    let instances = mem::take(&mut datapath.instances);
+    let mut ports = Ports::new(&config, instances, &facts, &mut datapath.tables)?;
     let starts = inherit_leases(&datapath, &built)?;
     let entries: Vec<_> = built.iter().map(|router| router.entry.clone()).collect();
     datapath.tables.set_routers(&entries)?;
     let snapshot = watch.snapshot().await?;
     let mut clients = Clients::open(datapath.nat, &watch.handle(), &snapshot).await?;
-    let sources = nat_sources(&config);
+    let replies = nat_sources(&config);
     // Replies of backends that come are known before packets go there, and those of backends that
     // go until none do.
-    clients.tables().add_sources(&sources)?;
+    clients.tables().add_sources(&replies)?;
     let mut services = Services::open(&config, &mut datapath.tables, found, datapath.capacity)?;
     services
         .follow_routes(&watch.handle())
@@ -146,11 +140,10 @@ async fn bring_up(
         .context("a service has an unfit backend")?;
     services.note(&snapshot, &mut datapath.tables)?;
     services.put_all_hops(&mut datapath.tables)?;
-    clients.tables().retain_sources(&sources)?;
-    let attached = Datapath::attach(&mut datapath.instances, &parts.pins)?;
+    clients.tables().retain_sources(&replies)?;
+    let wires = ports.take(&facts, &mut datapath.tables, &parts.pins)?;
 
     let Datapath {
-        mut instances,
         tables,
         flows,
         unresolved,
@@ -160,18 +153,11 @@ async fn bring_up(
         counters,
         ..
     } = datapath;
-    instances
-        .iter_mut()
-        .for_each(|(_, ebpf)| programs_log::forward(ebpf));
     let leases = Arc::new(leases);
     let peers = Arc::new(peers);
-    let wires = interfaces
-        .iter()
-        .zip(&macs)
-        .map(|(interface, mac)| wire(&config, interface, *mac));
     let (changes, changed) = mpsc::channel(CHANGES);
     let driver = DriverParts {
-        interfaces: wires.collect(),
+        wires,
         leases: Arc::clone(&leases),
         events,
         peers: Arc::clone(&peers),
@@ -202,13 +188,13 @@ async fn bring_up(
 
     let board = Board::default();
     let cluster = cluster::start(&config, &vrrp, &leases, &board).map(Arc::new);
-    let sources = lookout::Sources {
+    let shown = lookout::Sources {
         vrrp: vrrp.clone(),
         leases: Arc::clone(&leases),
         peers: Arc::clone(&peers),
         cluster: cluster.clone(),
     };
-    let lookout = lookout::start(&config, &facts, sources, board.clone(), Arc::clone(&alerts));
+    let lookout = lookout::start(&config, &facts, shown, board.clone(), Arc::clone(&alerts));
 
     let proxy = start_proxy(&config).await?;
     let (probe_events, probe_queue) = mpsc::unbounded_channel();
@@ -250,9 +236,8 @@ async fn bring_up(
         counters,
         leases,
         peers,
-        instances,
-        attached,
-        macs,
+        ports,
+        sources,
         services,
         clients,
         flows: Flows::new(flows),
@@ -272,10 +257,7 @@ async fn bring_up(
     })
 }
 
-pub(super) fn interfaces(
-    config: &Config,
-    facts: &SystemFacts,
-) -> anyhow::Result<Vec<InterfaceSpec>> {
+fn interfaces(config: &Config) -> anyhow::Result<Vec<InterfaceSpec>> {
     if config.interfaces.len() > MAX_IFACES as usize {
         bail!(
             "{} interfaces: at most {MAX_IFACES} are supported",
@@ -288,63 +270,15 @@ pub(super) fn interfaces(
             config.routers.len()
         );
     }
-    let mut specs = Vec::new();
-    for interface in &config.interfaces {
-        let name = &interface.name;
-        let Some(found) = facts.interfaces.get(&name.value) else {
-            bail!(
-                "{}: interface \"{}\": there is none of this name here",
-                name.place,
-                name.value
-            );
-        };
-        specs.push(InterfaceSpec {
-            name: name.value.clone(),
-            ifindex: found.index,
-            mode: interface.xdp_mode,
-            virtual_macs: config
-                .routers
-                .iter()
-                .any(|router| router.virtual_mac && router.interface.value == name.value),
-        });
-    }
-    Ok(specs)
-}
-
-fn macs(interfaces: &[InterfaceSpec], facts: &SystemFacts) -> Vec<[u8; 6]> {
-    let mac = |spec: &InterfaceSpec| facts.interfaces.get(&spec.name)?.mac;
-    interfaces
-        .iter()
-        .map(|spec| mac(spec).unwrap_or_default())
-        .collect()
-}
-
-fn iface_entries(interfaces: &[InterfaceSpec], macs: &[[u8; 6]]) -> Vec<Iface> {
-    let entry = |(spec, mac): (&InterfaceSpec, &[u8; 6])| Iface {
-        mac: mac_to_word(*mac),
-        ifindex: spec.ifindex,
-        reserved: 0,
+    let spec = |interface: &Interface| InterfaceSpec {
+        name: interface.name.value.clone(),
+        mode: interface.xdp_mode,
+        virtual_macs: config
+            .routers
+            .iter()
+            .any(|router| router.virtual_mac && router.interface.value == interface.name.value),
     };
-    interfaces.iter().zip(macs).map(entry).collect()
-}
-
-fn wire(config: &Config, interface: &InterfaceSpec, mac: [u8; 6]) -> WireSpec {
-    let mut spec = WireSpec {
-        name: interface.name.clone(),
-        ifindex: interface.ifindex,
-        mac,
-        vips_v4: Vec::new(),
-        vips_v6: Vec::new(),
-    };
-    let routers = config.routers.iter();
-    let here = routers.filter(|router| router.interface.value == interface.name);
-    for vip in here.flat_map(|router| &router.vips) {
-        match vip.address {
-            IpAddr::V4(vip) => spec.vips_v4.push(vip),
-            IpAddr::V6(vip) => spec.vips_v6.push(vip),
-        }
-    }
-    spec
+    Ok(config.interfaces.iter().map(spec).collect())
 }
 
 /// Decides for each router whether its lease is gone on with. One that is not, is ended: its words
@@ -406,7 +340,8 @@ fn give_up(leases: &LeaseTable, router: usize, priority: Priority) {
     leases.set_priority(router, priority.get());
 }
 
-fn links(events: &[NetEvent]) -> BTreeMap<u32, bool> {
+/// Whether each interface is up, by kernel index.
+pub(super) fn links(events: &[NetEvent]) -> BTreeMap<u32, bool> {
     let link = |event: &NetEvent| match event {
         NetEvent::Link { ifindex, up, .. } => Some((*ifindex, *up)),
         NetEvent::LinkGone { .. }

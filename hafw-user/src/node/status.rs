@@ -10,7 +10,7 @@ use hafw_lb::State;
 use hafw_vrrp::StateKind;
 use tracing::warn;
 
-use super::run::Node;
+use super::{ports::Port, run::Node};
 use crate::{
     cluster::Peer,
     config::{Router, Service},
@@ -115,14 +115,19 @@ impl Node {
                 .find(|(r, _)| r.interface.value == name)
                 .map(|(_, s)| s.through_netfilter)
         };
-        let status = |(attached, mac): (&crate::datapath::Attached, &[u8; 6])| InterfaceStatus {
-            name: attached.name.clone(),
-            xdp_mode: attached.mode.name().into(),
-            up: self.links.get(&attached.ifindex).copied().unwrap_or(false),
-            mac: mac_text(*mac),
-            adverts_through_netfilter: through(&attached.name).unwrap_or(0),
+        let status = |port: &Port| {
+            let name = &port.spec.name;
+            let device = port.device();
+            InterfaceStatus {
+                name: name.clone(),
+                xdp_mode: port.spec.mode.name().into(),
+                up: device.is_some_and(|(ifindex, _)| self.links.get(&ifindex) == Some(&true)),
+                mac: device.map(|(_, mac)| mac_text(mac)).unwrap_or_default(),
+                trouble: port.trouble(&self.links).unwrap_or_default(),
+                adverts_through_netfilter: through(name).unwrap_or(0),
+            }
         };
-        self.attached.iter().zip(&self.macs).map(status).collect()
+        self.ports.iter().map(status).collect()
     }
 
     fn router(&self, index: usize, config: &Router, snapshot: &Snapshot) -> RouterStatus {

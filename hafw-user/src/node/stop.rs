@@ -67,7 +67,8 @@ impl Node {
         if let Err(error) = std::fs::remove_file(&self.socket) {
             warn!(%error, socket = %self.socket.display(), "cannot remove the control socket");
         }
-        let names: Vec<_> = self.attached.iter().map(|a| a.name.clone()).collect();
+        let names = self.ports.iter().map(|port| port.spec.name.clone());
+        let names: Vec<_> = names.collect();
         let parts = self
             .parts
             .take()

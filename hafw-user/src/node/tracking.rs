@@ -66,7 +66,8 @@ struct Check {
 struct Router {
     priority: u8,
     tracks: Vec<Track>,
-    link_up: bool,
+    /// Why its interface cannot be used.
+    trouble: Option<String>,
     /// The priority that a former controller advertised: it holds until the checks have reported.
     inherited: Option<u8>,
     /// It is to be another node's, as long as there is one.
@@ -88,7 +89,7 @@ impl Tracking {
         let routers = routers.into_iter().map(|(priority, tracks)| Router {
             priority,
             tracks,
-            link_up: true,
+            trouble: None,
             inherited: None,
             handed_over: false,
             cut_off: None,
@@ -107,7 +108,7 @@ impl Tracking {
             check.found = before.checks.iter().find(same).and_then(|old| old.found);
         }
         for (router, old) in self.routers.iter_mut().zip(&before.routers) {
-            router.link_up = old.link_up;
+            router.trouble.clone_from(&old.trouble);
             router.handed_over = old.handed_over;
             router.cut_off = old.cut_off;
         }
@@ -120,10 +121,10 @@ impl Tracking {
         }
     }
 
-    /// The link of a router's interface changed.
-    pub(crate) fn set_link(&mut self, router: usize, up: bool) {
+    /// Why a router's interface cannot be used, or that it can.
+    pub(crate) fn set_link(&mut self, router: usize, trouble: Option<String>) {
         if let Some(router) = self.routers.get_mut(router) {
-            router.link_up = up;
+            router.trouble = trouble;
         }
     }
 
@@ -157,21 +158,18 @@ impl Tracking {
         let Router {
             priority,
             tracks,
-            link_up,
+            trouble,
             inherited,
             handed_over,
             cut_off,
         } = &self.routers[router];
         let mut standing = Standing {
             priority: *priority,
-            fault: !link_up || cut_off.is_some(),
-            reasons: Vec::new(),
+            fault: trouble.is_some() || cut_off.is_some(),
+            reasons: trouble.iter().cloned().collect(),
             proxy_down: false,
             complete: true,
         };
-        if !link_up {
-            standing.reasons.push("its interface is down".into());
-        }
         standing.reasons.extend(cut_off.map(str::to_owned));
         let mut sum = i32::from(*priority);
         for Track { check, weight } in tracks {
@@ -345,7 +343,7 @@ mod tests {
     fn a_lost_link_is_a_fault_whatever_the_checks_say() {
         let mut node = node(150, -60);
         node.set_check(0, Found::Up);
-        node.set_link(0, false);
+        node.set_link(0, Some("its interface is down".into()));
         assert!(node.standing(0).fault);
     }
 }

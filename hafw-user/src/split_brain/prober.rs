@@ -26,8 +26,6 @@ const AT_ONCE: usize = 64;
 pub(crate) struct Post {
     /// Name of the interface.
     pub(crate) interface: String,
-    /// Its MAC.
-    pub(crate) mac: [u8; 6],
     /// This node's address there.
     pub(crate) source: Ipv4Addr,
 }
@@ -61,7 +59,7 @@ pub(crate) async fn ask(post: Post, witnesses: Witnesses) {
         }
         // The question that could not be sent is one without an answer.
         for witness in witnesses.lock().iter_mut() {
-            witness.ask(post.mac, post.source);
+            witness.ask([0; 6], post.source);
         }
         sleep_until(next).await;
     }
@@ -97,9 +95,11 @@ async fn ask_until_error(
                 }
             }
             _ = tick.tick() => {
+                // It may be another than before.
+                let mac = socket.get_ref().mac()?;
                 let questions: Vec<_> = {
                     let mut witnesses = witnesses.lock();
-                    let ask = |witness: &mut Witness| witness.ask(post.mac, post.source);
+                    let ask = |witness: &mut Witness| witness.ask(mac, post.source);
                     witnesses.iter_mut().map(ask).collect()
                 };
                 for question in questions {

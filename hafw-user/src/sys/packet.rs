@@ -106,6 +106,22 @@ impl ArpSocket {
         self.socket.send(frame).map(drop)
     }
 
+    /// The interface's MAC, as it is now.
+    ///
+    /// # Errors
+    /// The interface is gone, or has none of six bytes.
+    pub fn mac(&self) -> io::Result<[u8; 6]> {
+        let address = self.socket.local_addr()?;
+        // SAFETY: the kernel wrote the name of an AF_PACKET socket, a sockaddr_ll, into the storage,
+        // which is larger and aligned for any address.
+        let address = unsafe { &*address.as_ptr().cast::<libc::sockaddr_ll>() };
+        if address.sll_halen != 6 {
+            return Err(io::Error::from_raw_os_error(libc::ENODEV));
+        }
+        let [a, b, c, d, e, f, ..] = address.sll_addr;
+        Ok([a, b, c, d, e, f])
+    }
+
     /// Takes one frame and returns its length; a longer one than the buffer is cut.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! The engine's world: the ring, the wires and the lease words.
 
 use std::{
-    net::Ipv4Addr,
+    io,
+    net::{IpAddr, Ipv4Addr},
     os::fd::{AsFd as _, BorrowedFd},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -18,7 +19,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     handoff::Handoff,
     thread::Snapshot,
-    wire::{Wire, WireError, WireSpec, group_of},
+    wire::{Wire, group_of},
 };
 use crate::{
     datapath::{EventRing, LeaseTable, PeerTable, Record},
@@ -50,8 +51,8 @@ pub struct RouterSpec {
 
 /// What the driver works with.
 pub struct DriverParts {
-    /// Interfaces of the routers.
-    pub interfaces: Vec<WireSpec>,
+    /// Interfaces of the routers; None where there is none now.
+    pub wires: Vec<Option<Wire>>,
     /// The lease words.
     pub leases: Arc<LeaseTable>,
     /// The ring.
@@ -77,12 +78,20 @@ pub struct Change {
 
 /// See the module.
 pub(super) struct Driver {
-    wires: Vec<Wire>,
+    lanes: Vec<Lane>,
     leases: Arc<LeaseTable>,
     events: EventRing,
     peers: Arc<PeerTable>,
     changes: mpsc::Sender<Change>,
     routers: Vec<Router>,
+}
+
+/// An interface of the node: the device that it is now, and what was counted over it, whichever it
+/// was.
+struct Lane {
+    wire: Option<Wire>,
+    /// VRRP packets that came through netfilter on devices that are gone, of IPv4 and IPv6.
+    before: [u64; 2],
 }
 
 struct Router {
@@ -118,25 +127,18 @@ struct Grace {
 }
 
 impl Driver {
-    pub(super) fn open(parts: DriverParts, routers: Vec<RouterSpec>) -> Result<Self, WireError> {
+    pub(super) fn new(parts: DriverParts, routers: Vec<RouterSpec>) -> Self {
         let DriverParts {
-            interfaces,
+            wires,
             leases,
             events,
             peers,
             changes,
         } = parts;
-        let wires: Vec<Wire> = interfaces
-            .iter()
-            .map(Wire::open)
-            .collect::<Result<_, _>>()?;
-        for spec in &routers {
-            if let Some(mac) = spec.virtual_mac {
-                wires[spec.interface]
-                    .take(mac)
-                    .map_err(WireError::no_virtual_mac(&interfaces[spec.interface]))?;
-            }
-        }
+        let lane = |wire| Lane {
+            wire,
+            before: [0; 2],
+        };
         let routers = routers.into_iter().enumerate().map(|(index, spec)| Router {
             priority: spec.router.priority,
             spec,
@@ -152,15 +154,32 @@ impl Driver {
             failure: String::new(),
             announced: 0,
         });
-        let routers = routers.collect();
-        Ok(Self {
-            wires,
+        Self {
+            lanes: wires.into_iter().map(lane).collect(),
+            routers: routers.collect(),
             leases,
             events,
             peers,
             changes,
-            routers,
-        })
+        }
+    }
+
+    /// An interface is another device now, or none. Returns the routers that live on it.
+    pub(super) fn set_wire(&mut self, interface: usize, wire: Option<Wire>) -> Vec<usize> {
+        let Some(lane) = self.lanes.get_mut(interface) else {
+            return Vec::new();
+        };
+        lane.before = [false, true].map(|ipv6| lane.through_netfilter(ipv6));
+        lane.wire = wire;
+        let here = |(_, router): &(usize, &Router)| router.spec.interface == interface;
+        let routers = self.routers.iter().enumerate().filter(here);
+        routers.map(|(index, _)| index).collect()
+    }
+
+    pub(super) fn set_source(&mut self, router: usize, source: IpAddr) {
+        if let Some(router) = self.routers.get_mut(router) {
+            router.spec.router.source = source;
+        }
     }
 
     /// As what changes of state are told.
@@ -181,11 +200,12 @@ impl Driver {
     }
 
     pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.wires.iter().flat_map(Wire::vrrp_fds)
+        self.wires().flat_map(Wire::vrrp_fds)
     }
 
     pub(super) fn drain_sockets(&mut self) {
-        self.wires.iter_mut().for_each(Wire::drain);
+        let wires = self.lanes.iter_mut().filter_map(|lane| lane.wire.as_mut());
+        wires.for_each(Wire::drain);
     }
 
     pub(super) fn snapshots(&self, engine: &Engine) -> Vec<Snapshot> {
@@ -208,7 +228,7 @@ impl Driver {
                 refused: refused(index),
                 announced: router.announced,
                 in_grace: router.grace.is_some(),
-                through_netfilter: self.wires[router.spec.interface]
+                through_netfilter: self.lanes[router.spec.interface]
                     .through_netfilter(router.spec.router.source.is_ipv6()),
             })
             .collect()
@@ -238,6 +258,10 @@ impl Driver {
             }
         }
         self.routers.iter().any(|router| router.grace.is_some())
+    }
+
+    fn wires(&self) -> impl Iterator<Item = &Wire> {
+        self.lanes.iter().filter_map(|lane| lane.wire.as_ref())
     }
 
     fn advert(&mut self, event: &AdvertEvent) -> Option<(usize, Event)> {
@@ -283,12 +307,13 @@ impl Driver {
 
     fn send_from(&mut self, index: usize, mac: Option<[u8; 6]>, advert: &Advertisement) -> bool {
         let router = &mut self.routers[index];
-        let wire = &mut self.wires[router.spec.interface];
         let spec = &router.spec;
-        let sent = if spec.unicast_peers.is_empty() {
-            wire.advertise(mac, &spec.router, advert)
-        } else {
-            wire.advertise_to(&spec.unicast_peers, &spec.router, advert)
+        let sent = match &mut self.lanes[spec.interface].wire {
+            None => Err(no_interface()),
+            Some(wire) if spec.unicast_peers.is_empty() => {
+                wire.advertise(mac, &spec.router, advert)
+            }
+            Some(wire) => wire.advertise_to(&spec.unicast_peers, &spec.router, advert),
         };
         match sent {
             Ok(()) => {
@@ -315,6 +340,17 @@ impl Driver {
             }
         }
     }
+}
+
+impl Lane {
+    fn through_netfilter(&self, ipv6: bool) -> u64 {
+        let now = self.wire.as_ref();
+        self.before[usize::from(ipv6)] + now.map_or(0, |wire| wire.through_netfilter(ipv6))
+    }
+}
+
+fn no_interface() -> io::Error {
+    io::Error::from_raw_os_error(libc::ENODEV)
 }
 
 impl Effects for Driver {
@@ -418,8 +454,12 @@ impl Effects for Driver {
 
     fn announce(&mut self, index: usize, _now: Instant) {
         let router = &mut self.routers[index];
-        let wire = &self.wires[router.spec.interface];
-        match wire.announce(router.spec.virtual_mac, &router.spec.router) {
+        let spec = &router.spec;
+        let announced = match &self.lanes[spec.interface].wire {
+            None => Err(no_interface()),
+            Some(wire) => wire.announce(spec.virtual_mac, &spec.router),
+        };
+        match announced {
             Ok(()) => router.announced += 1,
             Err(error) => warn!(router = router.spec.name, %error, "cannot announce the VIPs"),
         }

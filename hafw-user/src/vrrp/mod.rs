@@ -10,4 +10,4 @@ mod wire;
 pub use driver::{Change, DriverParts, RouterSpec};
 pub use realtime::{Granted, Wanted};
 pub use thread::{Handle, Snapshot, Start, StartError, spawn};
-pub use wire::WireSpec;
+pub use wire::{Wire, WireError, WireSpec};

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         mpsc::{self, TryRecvError},
@@ -23,7 +24,7 @@ use tracing::error;
 use super::{
     driver::{Driver, DriverParts, RouterSpec},
     realtime::{Granted, Wanted},
-    wire::WireError,
+    wire::Wire,
 };
 use crate::sys::clock;
 
@@ -70,22 +71,24 @@ pub struct Snapshot {
     pub through_netfilter: u64,
 }
 
-/// No thread.
+/// The thread or its wake-up could not be made.
 #[derive(Debug, Error)]
-pub enum StartError {
-    /// A socket could not be opened.
-    #[error(transparent)]
-    Wire(#[from] WireError),
-    /// The thread or its wake-up could not be made.
-    #[error("cannot start the VRRP thread: {0}")]
-    Thread(#[from] io::Error),
-}
+#[error("cannot start the VRRP thread: {0}")]
+pub struct StartError(#[from] io::Error);
 
 enum Command {
     Start(usize),
     Priority(usize, Priority),
-    Fault { router: usize, local: bool },
+    Fault {
+        router: usize,
+        local: bool,
+    },
     Recover(usize),
+    Source(usize, IpAddr),
+    Wire {
+        interface: usize,
+        wire: Option<Box<Wire>>,
+    },
     Shutdown,
 }
 
@@ -126,6 +129,18 @@ impl Handle {
         self.send(Command::Recover(router));
     }
 
+    /// The adverts of a router, which is in a fault or has not started, leave from this address.
+    pub fn set_source(&self, router: usize, source: IpAddr) {
+        self.send(Command::Source(router, source));
+    }
+
+    /// An interface is another device now, or has another MAC; None: there is none. Who is Active on
+    /// it announces its VIPs again.
+    pub fn set_wire(&self, interface: usize, wire: Option<Wire>) {
+        let wire = wire.map(Box::new);
+        self.send(Command::Wire { interface, wire });
+    }
+
     /// Every router is released in order; the thread goes on, so that graces are served.
     pub fn shutdown(&self) {
         self.send(Command::Shutdown);
@@ -151,7 +166,7 @@ impl Handle {
     }
 }
 
-/// Opens the sockets and starts the thread.
+/// Starts the thread.
 ///
 /// # Errors
 /// See [`StartError`].
@@ -166,7 +181,7 @@ pub fn spawn(
     );
     let mut engine = engine(routers.iter().map(|(spec, _)| spec));
     let starts: Vec<Start> = routers.iter().map(|(_, start)| *start).collect();
-    let mut driver = Driver::open(parts, routers.into_iter().map(|(spec, _)| spec).collect())?;
+    let mut driver = Driver::new(parts, routers.into_iter().map(|(spec, _)| spec).collect());
     for (router, start) in starts.into_iter().enumerate() {
         if let Start::Adopt {
             lease_ends,
@@ -296,6 +311,15 @@ impl Thread {
                 engine.fault(router, driver);
             }
             Command::Recover(router) => engine.recover(router, driver),
+            Command::Source(router, source) => {
+                driver.set_source(router, source);
+                engine.set_source(router, source);
+            }
+            Command::Wire { interface, wire } => {
+                for router in driver.set_wire(interface, wire.map(|wire| *wire)) {
+                    engine.moved(router, driver);
+                }
+            }
             Command::Shutdown => engine.shutdown(driver),
         }
     }

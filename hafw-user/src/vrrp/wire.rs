@@ -27,16 +27,6 @@ pub struct WireError {
     source: io::Error,
 }
 
-impl WireError {
-    pub(super) fn no_virtual_mac(spec: &WireSpec) -> impl FnOnce(io::Error) -> Self {
-        |source| Self {
-            interface: spec.name.clone(),
-            what: "its filter for the virtual MAC",
-            source,
-        }
-    }
-}
-
 /// An interface to send on.
 #[derive(Clone, Debug)]
 pub struct WireSpec {
@@ -46,15 +36,15 @@ pub struct WireSpec {
     pub ifindex: u32,
     /// MAC that frames leave from.
     pub mac: [u8; 6],
-    /// VIPs of the routers over IPv4 on it.
-    pub vips_v4: Vec<Ipv4Addr>,
-    /// VIPs of the routers over IPv6 on it.
-    pub vips_v6: Vec<Ipv6Addr>,
+    /// VIPs of the routers on it.
+    pub vips: Vec<IpAddr>,
+    /// MACs that routers on it go by.
+    pub virtual_macs: Vec<[u8; 6]>,
 }
 
-/// An interface with its sockets.
+/// An interface with its sockets. They are of this one device: one that was made anew needs others.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub struct Wire {
     mac: [u8; 6],
     frames: FrameSender,
     unicast: UnicastSender,
@@ -65,7 +55,11 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn open(spec: &WireSpec) -> Result<Self, WireError> {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// No such interface, nothing of a router's family on it, or no permission.
+    pub fn open(spec: &WireSpec) -> Result<Self, WireError> {
         let failed = |what| {
             move |source| WireError {
                 interface: spec.name.clone(),
@@ -73,24 +67,31 @@ impl Wire {
                 source,
             }
         };
-        let v4 = (!spec.vips_v4.is_empty()).then(|| VrrpSocket::join(&spec.name, spec.ifindex));
-        let v6 = (!spec.vips_v6.is_empty())
-            .then(|| VrrpSocket::join_v6(&spec.name, spec.ifindex, &spec.vips_v6));
+        let any_v4 = spec.vips.iter().any(IpAddr::is_ipv4);
+        let v4 = any_v4.then(|| VrrpSocket::join(&spec.name, spec.ifindex));
+        let vips = spec.vips.iter().filter_map(|vip| match vip {
+            IpAddr::V6(vip) => Some(*vip),
+            IpAddr::V4(_) => None,
+        });
+        let vips: Vec<Ipv6Addr> = vips.collect();
+        let v6 = (!vips.is_empty()).then(|| VrrpSocket::join_v6(&spec.name, spec.ifindex, &vips));
+        let frames = FrameSender::open(spec.ifindex).map_err(failed("a packet socket"))?;
+        for mac in &spec.virtual_macs {
+            // The interface's filter passes frames to it, for as long as the socket lives.
+            frames
+                .take(*mac)
+                .map_err(failed("its filter for the virtual MAC"))?;
+        }
         Ok(Self {
             mac: spec.mac,
             unicast: UnicastSender::open(&spec.name).map_err(failed("a raw socket"))?,
-            frames: FrameSender::open(spec.ifindex).map_err(failed("a packet socket"))?,
+            frames,
             vrrp: [
                 v4.transpose().map_err(failed("a VRRP socket"))?,
                 v6.transpose().map_err(failed("a VRRP socket over IPv6"))?,
             ],
             id: 1,
         })
-    }
-
-    /// Lets the interface's filter pass frames to this MAC, for as long as this lives.
-    pub(super) fn take(&self, mac: [u8; 6]) -> io::Result<()> {
-        self.frames.take(mac)
     }
 
     /// To the group, from this MAC or the interface's own.

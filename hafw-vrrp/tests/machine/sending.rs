@@ -2,7 +2,9 @@
 
 use hafw_vrrp::{State, VirtualRouter};
 
-use crate::routers::{HIGHER_ADDRESS, active, advert, asked, backup, claiming, config, ms, us};
+use crate::routers::{
+    HIGHER_ADDRESS, LOWER_ADDRESS, OWN, active, advert, asked, backup, claiming, config, ms, us,
+};
 
 /// The Adver_Timer, in µs.
 fn timer(router: &VirtualRouter) -> u64 {
@@ -185,4 +187,27 @@ fn an_adopted_router_announces_as_one_that_has_announced_before() {
     router.advert_sent(ms(100), ms(100));
     router.handle_timeout(ms(1_100));
     assert_eq!(asked(&mut router), "renew announce");
+}
+
+#[test]
+fn an_active_whose_mac_is_another_announces_again_and_a_backup_does_not() {
+    let mut router = active(config());
+    router.moved(ms(4_000));
+    router.handle_timeout(router.poll_timeout().unwrap());
+    assert_eq!(asked(&mut router), "announce");
+    router.shutdown(ms(4_100));
+    asked(&mut router);
+    router.startup(ms(4_200));
+    router.moved(ms(4_200));
+    assert!(router.poll_timeout() > Some(ms(7_000)));
+}
+
+#[test]
+fn the_source_changes_only_while_nothing_is_sent() {
+    let mut router = active(config());
+    router.set_source(LOWER_ADDRESS);
+    assert_eq!(router.config().source, OWN);
+    router.fault(ms(4_000));
+    router.set_source(LOWER_ADDRESS);
+    assert_eq!(router.config().source, LOWER_ADDRESS);
 }
