@@ -26,6 +26,7 @@ mod pair;
 mod realtime;
 mod refusals;
 mod reload;
+mod service_manager;
 mod split_brain;
 mod spread;
 mod tracking;

@@ -19,6 +19,7 @@ mod reload;
 mod restart;
 mod routers;
 mod run;
+mod service_manager;
 mod services;
 mod start;
 mod status;

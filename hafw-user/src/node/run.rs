@@ -27,6 +27,7 @@ use super::{
     flows::Flows,
     ports::Ports,
     restart::Wish,
+    service_manager,
     services::Services,
     start::{Parts, links, start},
     tracking::{CHECK_PATIENCE, Found, Tracking},
@@ -131,6 +132,8 @@ pub fn run(file: &Path, socket: Option<&Path>) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut node = start(config, file, &socket).await?;
+        service_manager::watch(node.vrrp.clone());
+        service_manager::ready();
         loop {
             let wish = tokio::select! {
                 () = node.serve() => node.wish.take().unwrap_or(Wish::Stop),
@@ -152,6 +155,7 @@ pub fn run(file: &Path, socket: Option<&Path>) -> anyhow::Result<()> {
             }
         }
         info!("stopping");
+        service_manager::stopping();
         let taken = node.hand_everything_over();
         tokio::select! {
             () = node.serve() => {}

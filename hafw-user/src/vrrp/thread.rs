@@ -19,6 +19,7 @@ use rustix::{
     fd::OwnedFd,
 };
 use thiserror::Error;
+use tokio::sync::oneshot;
 use tracing::error;
 
 use super::{
@@ -90,6 +91,7 @@ enum Command {
         wire: Option<Box<Wire>>,
     },
     Shutdown,
+    Echo(oneshot::Sender<()>),
 }
 
 /// The way to the thread. Commands are carried out in their order, at once.
@@ -144,6 +146,13 @@ impl Handle {
     /// Every router is released in order; the thread goes on, so that graces are served.
     pub fn shutdown(&self) {
         self.send(Command::Shutdown);
+    }
+
+    /// Is answered by the thread as soon as it runs.
+    pub fn echo(&self) -> oneshot::Receiver<()> {
+        let (answer, echo) = oneshot::channel();
+        self.send(Command::Echo(answer));
+        echo
     }
 
     /// The routers as they were a moment ago; a change of state shows at once.
@@ -321,6 +330,8 @@ impl Thread {
                 }
             }
             Command::Shutdown => engine.shutdown(driver),
+            // Nobody may be there any more to hear it.
+            Command::Echo(answer) => drop(answer.send(())),
         }
     }
 
