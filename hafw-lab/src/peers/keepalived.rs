@@ -17,7 +17,7 @@ impl Keepalived {
     /// # Errors
     /// The file cannot be written.
     pub fn new(host: &Host, routers: &[Router]) -> Result<Self, LabError> {
-        Self::with_config(host, &config(host.station().name(), routers))
+        Self::with_config(host, &keepalived_config(host, routers, ""))
     }
 
     /// The same with a configuration of one's own.
@@ -48,8 +48,11 @@ impl Keepalived {
     }
 }
 
-fn config(id: &str, routers: &[Router]) -> String {
-    let mut text = format!("global_defs {{\n    router_id {id}\n");
+/// Text of a `keepalived.conf` for a host; `globals` stands in its `global_defs` as it is.
+#[must_use]
+pub fn keepalived_config(host: &Host, routers: &[Router], globals: &str) -> String {
+    let id = host.station().name();
+    let mut text = format!("global_defs {{\n    router_id {id}\n{globals}");
     if routers.iter().any(|router| router.timing.version() == 3) {
         text += "    vrrp_version 3\n";
     }

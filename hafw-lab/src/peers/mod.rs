@@ -17,7 +17,7 @@ pub use frr::Frr;
 pub use hafw::{
     BackendState, Hafw, InterfaceState, NodeState, RouterState, ServiceState, Traced, hafw_config,
 };
-pub use keepalived::Keepalived;
+pub use keepalived::{Keepalived, keepalived_config};
 pub use lesson::{lesson_sites, lesson_www};
 pub use nginx::{LessonProxy, SERVICE_PORT, WebServer, nginx};
 pub use router::{Router, Timing};

@@ -1,6 +1,7 @@
 //! Who answers for the VIPs: asks every 2 ms and listens to all that is said about them.
 
 use std::{
+    fs::{self, DirEntry},
     io, mem,
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsFd as _, AsRawFd as _},
@@ -18,12 +19,15 @@ use nix::{
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::{Task, clock::Clock, clock::Pace, discovery};
-use crate::{Host, LabError, Station};
+use crate::{Host, LabError, Station, shell, wait_until};
 
 /// How often it asks who has each VIP.
 const INTERVAL: Duration = Duration::from_millis(2);
 /// A host that has not answered for so long has stopped answering.
 const SILENCE: Duration = Duration::from_millis(20);
+
+/// Of the thread.
+const NAME: &str = "observer";
 
 const ETH_P_ALL: u16 = 0x0003;
 
@@ -98,7 +102,18 @@ impl Observer {
     pub fn start<A: Copy + Into<IpAddr>>(host: &Host, vips: &[A]) -> Result<Self, LabError> {
         let vips: Vec<IpAddr> = vips.iter().map(|vip| (*vip).into()).collect();
         let station = host.station();
-        Task::start(host, "observer", move |stop| observe(station, &vips, stop)).map(Self)
+        Task::start(host, NAME, move |stop| observe(station, &vips, stop)).map(Self)
+    }
+
+    /// Lets it run before all ordinary processes (`chrt`), on a machine that is kept busy.
+    ///
+    /// # Errors
+    /// The kernel does not permit it, or the thread has ended.
+    pub fn take_precedence(&self) -> Result<(), LabError> {
+        let thread = wait_until(Duration::from_secs(2), "the observer's thread", || {
+            thread_named(NAME).ok_or_else(String::new)
+        })?;
+        shell::run("chrt", &["--rr", "--pid", "20", &thread]).map(drop)
     }
 
     /// Ends the observation.
@@ -106,7 +121,7 @@ impl Observer {
     /// # Errors
     /// The observer had no socket.
     pub fn stop(self) -> Result<Observation, LabError> {
-        self.0.finish("observer")
+        self.0.finish(NAME)
     }
 }
 
@@ -244,6 +259,17 @@ fn observe(station: Station, vips: &[IpAddr], stop: &AtomicBool) -> io::Result<O
     // Frames of several CPUs may be queued out of order.
     events.sort_by_key(|event| event.at);
     Ok(Observation { events })
+}
+
+/// The number of a thread of this process.
+fn thread_named(name: &str) -> Option<String> {
+    let threads = fs::read_dir("/proc/self/task").ok()?.flatten();
+    let named = |entry: &DirEntry| {
+        let found = fs::read_to_string(entry.path().join("comm"));
+        found.is_ok_and(|found| found.trim_end() == name)
+    };
+    let mut threads = threads.filter(named);
+    threads.next()?.file_name().into_string().ok()
 }
 
 fn packet_socket(interface: &str) -> io::Result<Socket> {

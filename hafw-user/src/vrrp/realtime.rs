@@ -3,7 +3,7 @@
 
 use tracing::{error, info, warn};
 
-use crate::sys::realtime::{SPIN, is_demoted, lock_memory, take_priority};
+use crate::sys::realtime::{SPIN, is_demoted, lock_memory, shorten_slice, take_priority};
 
 /// What `[node]` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,11 @@ impl Wanted {
                 })
                 .is_ok()
         });
+        if priority.is_none()
+            && let Err(error) = shorten_slice()
+        {
+            warn!(%error, "the VRRP thread's slice cannot be shortened");
+        }
         let memory_locked = self.lock_memory
             && lock_memory()
                 .inspect_err(|error| {

@@ -33,13 +33,13 @@ struct Row {
     memory: Series,
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args, release: bool) -> Result<()> {
     let mut rows =
         [Kind::Keepalived, Kind::Hafw].map(|kind| (kind, [Row::default(), Row::default()]));
     for round in 1..=args.repeat {
         for (kind, [active, backup]) in &mut rows {
             eprintln!("{}: run {round} of {}", kind.name(), args.repeat);
-            measure(*kind, args, [active, backup])?;
+            measure(*kind, args, release, [active, backup])?;
         }
     }
     println!(
@@ -67,11 +67,16 @@ pub(super) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn measure(kind: Kind, args: &Args, rows: [&mut Row; 2]) -> Result<()> {
+fn measure(kind: Kind, args: &Args, release: bool, rows: [&mut Row; 2]) -> Result<()> {
     let lab = Lab::new("controller")?;
     let mut daemons = Vec::new();
     for station in Station::NODES {
-        let mut daemon = daemon(kind, &lab[station], &routers(station, args.routers))?;
+        let mut daemon = daemon(
+            kind,
+            &lab[station],
+            &routers(station, args.routers),
+            release,
+        )?;
         daemon.start()?;
         daemons.push(daemon);
     }
@@ -90,11 +95,11 @@ fn measure(kind: Kind, args: &Args, rows: [&mut Row; 2]) -> Result<()> {
     Ok(())
 }
 
-fn daemon(kind: Kind, host: &Host, routers: &[Router]) -> Result<Daemon, LabError> {
+fn daemon(kind: Kind, host: &Host, routers: &[Router], release: bool) -> Result<Daemon, LabError> {
     Ok(match kind {
         Kind::Keepalived => Keepalived::new(host, routers)?.daemon,
         Kind::Hafw => {
-            let binary = workspace::binary("hafw", true)
+            let binary = workspace::binary("hafw", release)
                 .map_err(|error| LabError::Unexpected(error.to_string()))?;
             Hafw::new(host, &binary, &hafw_config(host, routers, ""))?.daemon
         }

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use hafw_lab::{Scope, Signal, Station, VIP_WWW, pause, peers::Timing, wait_for};
 
 use super::{
-    pair::{Findings, Kind, Pair},
+    pair::{Findings, Kind, Pair, Setup},
     stats::{Series, print_table},
 };
 
@@ -90,7 +90,7 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args, release: bool) -> Result<()> {
     let kinds = chosen(&args.kind);
     let mut rows = BTreeMap::new();
     for interval in chosen(&args.timing) {
@@ -101,9 +101,15 @@ pub(super) fn run(args: &Args) -> Result<()> {
             }
             for round in 1..=args.repeat {
                 for &kind in &kinds {
+                    let setup = Setup {
+                        kind,
+                        timing,
+                        realtime: None,
+                        release,
+                    };
                     let name = format!("{}, {}, {}", timing.label(), fault.name(), kind.name());
                     eprintln!("{name}: run {round} of {}", args.repeat);
-                    for (phase, found) in play(kind, timing, fault)? {
+                    for (phase, found) in play(setup, fault)? {
                         let key = (Reverse(timing.interval()), position, phase, kind);
                         let (_, row) = rows
                             .entry(key)
@@ -157,8 +163,9 @@ fn label(timing: Timing, fault: Fault, phase: Phase, kind: Kind) -> [String; 3] 
 }
 
 /// One run in a lab of its own, so that no run inherits another's neighbour tables.
-fn play(kind: Kind, timing: Timing, fault: Fault) -> Result<Vec<(Phase, Findings)>> {
-    let mut pair = Pair::start(kind, timing)?;
+fn play(setup: Setup, fault: Fault) -> Result<Vec<(Phase, Findings)>> {
+    let Setup { kind, timing, .. } = setup;
+    let mut pair = Pair::start(setup)?;
     let measurement = pair.measure()?;
     pause(BEFORE)?;
     let begin = Instant::now();

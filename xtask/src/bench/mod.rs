@@ -7,6 +7,7 @@ mod controller;
 mod failover;
 mod l4;
 mod l7;
+mod load;
 mod pair;
 mod stats;
 
@@ -19,12 +20,17 @@ use crate::{build, privilege::become_root, setup, setup::Part};
 pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
+    /// With debug builds: to see that it works, not for figures (failover, load, controller)
+    #[arg(long, global = true)]
+    debug: bool,
 }
 
 #[derive(Subcommand)]
 enum What {
     /// What a client sees when a node fails, and for how long two nodes answer
     Failover(failover::Args),
+    /// Whether a busy machine makes a node take over from one that lives
+    Load(load::Args),
     /// What a packet costs in the XDP program
     Xdp,
     /// L4 beside nftables: cost of a packet, packets a second, TCP, the death of a backend
@@ -38,12 +44,19 @@ enum What {
 pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
     become_root(runner)?;
     setup::require(&[Part::Toolchain, Part::Lab, Part::Bench])?;
+    let release = !args.debug;
     match &args.what {
         What::Failover(args) => {
             if args.needs_hafw() {
-                build::binaries(true)?;
+                build::binaries(release)?;
             }
-            failover::run(args)
+            failover::run(args, release)
+        }
+        What::Load(args) => {
+            if args.needs_hafw() {
+                build::binaries(release)?;
+            }
+            load::run(args, release)
         }
         What::Xdp => l4::kernel_bench("xdp", false),
         What::L4(args) => {
@@ -59,8 +72,8 @@ pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
             l7::run(args)
         }
         What::Controller(args) => {
-            build::binaries(true)?;
-            controller::run(args)
+            build::binaries(release)?;
+            controller::run(args, release)
         }
     }
 }

@@ -1,22 +1,26 @@
 //! Two nodes of one kind in a lab, with what a client reaches through them.
 
 use std::{
+    fs,
     net::SocketAddrV4,
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use hafw_lab::{
     Daemon, Host, Lab, LabError, Scope, Signal, Station, VIP_WWW,
     peers::{
         ECHO_PORT, Echo, Hafw, Keepalived, LessonProxy, Router, Timing, WebServer, hafw_config,
+        keepalived_config,
     },
     probe::{HttpProbe, Observation, Observer, Report, Request, UdpProbe},
     wait_until,
 };
 
 use crate::workspace;
+
+const WITHOUT_REALTIME: &str = "[node]\nrealtime_priority = 0\nlock_memory = false";
 
 /// What runs on the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -34,6 +38,17 @@ impl Kind {
             Self::Hafw => "hafw",
         }
     }
+}
+
+/// What a pair is like.
+#[derive(Clone, Copy)]
+pub(super) struct Setup {
+    pub(super) kind: Kind,
+    pub(super) timing: Timing,
+    /// Real-time priority for what speaks VRRP; None: as either does without being told.
+    pub(super) realtime: Option<bool>,
+    /// An optimised build of hafw.
+    pub(super) release: bool,
 }
 
 /// A pair of nodes: lb01 is meant to be the active one.
@@ -73,7 +88,8 @@ pub(super) struct Findings {
 
 impl Pair {
     /// Makes the lab and starts everything; returns when lb01 is active and lb02 is not.
-    pub(super) fn start(kind: Kind, timing: Timing) -> Result<Self> {
+    pub(super) fn start(setup: Setup) -> Result<Self> {
+        let Setup { kind, timing, .. } = setup;
         let lab = Lab::new("bench")?;
         let webs = Station::BACKENDS.map(|web| WebServer::start(&lab[web]));
         let webs = webs.into_iter().collect::<Result<_, _>>()?;
@@ -91,7 +107,7 @@ impl Pair {
         }
         let mut nodes = Vec::new();
         for station in Station::NODES {
-            let mut node = Node::new(kind, &lab, station, timing)?;
+            let mut node = Node::new(setup, &lab, station)?;
             node.daemon().start()?;
             nodes.push(node);
         }
@@ -150,9 +166,38 @@ impl Pair {
         })
     }
 
+    /// Asks who has the VIP, and listens, before all ordinary processes: a late question would miss
+    /// an answer.
+    pub(super) fn observe(&self) -> Result<Observer> {
+        let observer = Observer::start(&self.lab[Station::Observer], &[VIP_WWW])?;
+        observer.take_precedence()?;
+        Ok(observer)
+    }
+
+    /// Fails if a node's daemon ended.
+    pub(super) fn expect_running(&mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            node.daemon().expect_running()?;
+        }
+        Ok(())
+    }
+
     /// The VRRP daemon of lb01.
     pub(super) fn daemon(&mut self) -> &mut Daemon {
         self.nodes[0].daemon()
+    }
+
+    /// How often each node has become Active, by its log.
+    pub(super) fn takeovers(&mut self) -> Result<[usize; 2]> {
+        let mut counts = [0; 2];
+        for (node, count) in self.nodes.iter_mut().zip(&mut counts) {
+            let daemon = node.daemon();
+            let log = daemon.log();
+            let text =
+                fs::read_to_string(log).with_context(|| format!("read {}", log.display()))?;
+            *count = text.matches(node.takeover()).count();
+        }
+        Ok(counts)
     }
 
     /// Signals the whole VRRP daemon of lb01: keepalived's two processes, hafw's controller.
@@ -166,19 +211,43 @@ impl Pair {
 }
 
 impl Node {
-    fn new(kind: Kind, lab: &Lab, station: Station, timing: Timing) -> Result<Self> {
-        let (host, routers) = (&lab[station], [Router::oldboy(station, timing)]);
-        Ok(match kind {
-            Kind::Keepalived => Self::Keepalived {
-                keepalived: Keepalived::new(host, &routers)?,
-                host: host.clone(),
-                _proxy: LessonProxy::start(host)?,
-            },
+    fn new(setup: Setup, lab: &Lab, station: Station) -> Result<Self> {
+        let host = &lab[station];
+        let routers = [Router::oldboy(station, setup.timing)];
+        Ok(match setup.kind {
+            Kind::Keepalived => {
+                let globals = match setup.realtime {
+                    Some(true) => "    vrrp_rt_priority 50\n    vrrp_no_swap\n",
+                    Some(false) | None => "",
+                };
+                let config = keepalived_config(host, &routers, globals);
+                Self::Keepalived {
+                    keepalived: Keepalived::with_config(host, &config)?,
+                    host: host.clone(),
+                    _proxy: LessonProxy::start(host)?,
+                }
+            }
             Kind::Hafw => {
                 let config = hafw_config(host, &routers, &services());
-                Self::Hafw(Hafw::new(host, &workspace::binary("hafw", true)?, &config)?)
+                let config = match setup.realtime {
+                    Some(false) => config.replacen("[node]", WITHOUT_REALTIME, 1),
+                    Some(true) | None => config,
+                };
+                Self::Hafw(Hafw::new(
+                    host,
+                    &workspace::binary("hafw", setup.release)?,
+                    &config,
+                )?)
             }
         })
+    }
+
+    /// What it logs when it becomes Active.
+    const fn takeover(&self) -> &'static str {
+        match self {
+            Self::Keepalived { .. } => "Entering MASTER STATE",
+            Self::Hafw(_) => "to=\"active\"",
+        }
     }
 
     fn daemon(&mut self) -> &mut Daemon {
