@@ -21,10 +21,22 @@ pub const IP_TCP: u8 = 6;
 pub const IP_UDP: u8 = 17;
 /// IP protocol number of ICMPv6 (RFC 4443 §1).
 pub const IP_ICMPV6: u8 = 58;
+/// IP protocol number of an IPv6 datagram in another one (RFC 2473, RFC 4213).
+pub const IP_IPV6: u8 = 41;
 /// IP protocol number of VRRP (RFC 9568 §5.1.1.4).
 pub const IP_VRRP: u8 = 112;
 /// Next Header of a Fragment header (RFC 8200 §4.5).
 pub const IP_FRAGMENT: u8 = 44;
+
+/// UDP port of GUE, registered for it.
+pub const GUE_PORT: u16 = 6080;
+/// The network that tunnels over IPv4 come from; 16 bits of the flow's hash follow. Katran's.
+pub const TUNNEL_SOURCE_V4: [u8; 4] = [172, 16, 0, 0];
+/// The network that tunnels over IPv6 come from, 100::/64 (RFC 6666), in two halves; the flow's hash
+/// is in the last 32 bits.
+pub const TUNNEL_SOURCE_V6: [u64; 2] = [0x0100 << 48, 0];
+/// Every link carries this much of IPv6 (RFC 8200 §5).
+pub const IPV6_MIN_MTU: usize = 1280;
 
 /// The VRRP group over IPv4 (RFC 9568 §5.1.1.2).
 pub const VRRP_GROUP_V4: [u8; 4] = [224, 0, 0, 18];

@@ -43,8 +43,10 @@ impl ServiceKey {
 pub const MODE_DSR: u32 = 1;
 /// With the backend's address and port as destination; replies come back through the node.
 pub const MODE_NAT: u32 = 2;
-/// Inside another IPv4 datagram, to the backend's address; the backend has the VIP.
+/// Inside another datagram, to the backend's address; the backend has the VIP.
 pub const MODE_IPIP: u32 = 3;
+/// As [`MODE_IPIP`], inside a UDP datagram to [`crate::proto::GUE_PORT`].
+pub const MODE_GUE: u32 = 4;
 
 /// One service: a region of [`crate::maps::SLOTS`].
 #[repr(C)]
@@ -56,7 +58,7 @@ pub struct Service {
     pub first_slot: u32,
     /// Number of slots; at least 1.
     pub slots: u32,
-    /// [`MODE_DSR`], [`MODE_NAT`] or [`MODE_IPIP`].
+    /// [`MODE_DSR`] or one of the others.
     pub mode: u32,
 }
 

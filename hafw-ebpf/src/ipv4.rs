@@ -4,7 +4,7 @@
 use hafw_common::{
     counters::Counter,
     iface::Iface,
-    proto::{IP_ICMP, IP_TCP, IP_UDP, IP_VRRP},
+    proto::{IP_ICMP, IP_IPIP, IP_TCP, IP_UDP, IP_VRRP},
     service::ServiceKey,
     v4_mapped,
     vip::{VIP_HAS_SERVICE, filter_bit},
@@ -12,14 +12,16 @@ use hafw_common::{
 use network_types::{ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
 
 use crate::{
-    advert, icmp,
+    advert,
+    checksum::{adjust, difference},
+    icmp,
     local::{self, Segment},
     nat,
     packet::PacketMut,
     path::{Addressed, L3, Outcome},
     steer::{self, Datagram, Flow},
     tables::{BackendWords, Ends, Tables},
-    tunnel,
+    too_big,
     wire::{Ports, is_fragment},
 };
 
@@ -130,15 +132,34 @@ impl Datagram for Ipv4Hdr {
         nat::to_backend(packet, self, backend)
     }
 
+    const PROTOCOL: u8 = IP_IPIP;
+
     #[inline(always)]
-    fn encapsulate<P: PacketMut + ?Sized, T: Tables>(
+    fn hop_limit(&self) -> u8 {
+        self.ttl
+    }
+
+    #[inline(always)]
+    fn traffic_class<P: PacketMut + ?Sized>(&self, _: &P) -> u8 {
+        self.tos
+    }
+
+    #[inline(always)]
+    fn lower_hop_limit<P: PacketMut + ?Sized>(&self, packet: &mut P) -> Result<(), Counter> {
+        let ip = packet.header_mut::<Self>(L3).ok_or(Counter::DropTable)?;
+        ip.ttl = self.ttl - 1;
+        ip.check = adjust(self.check, difference([self.ttl, 0], [self.ttl - 1, 0]));
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn too_big<P: PacketMut + ?Sized, T: Tables>(
         &self,
         packet: &mut P,
-        tables: &T,
-        backend: BackendWords<'_>,
-        hash: u32,
-    ) -> Result<(), Outcome> {
-        tunnel::encapsulate(packet, tables, self, backend, hash)
+        _: &T,
+        mtu: usize,
+    ) -> Outcome {
+        too_big::v4(packet, self, mtu)
     }
 }
 

@@ -10,7 +10,7 @@ use core::mem::offset_of;
 use hafw_common::{
     counters::Counter,
     iface::Iface,
-    proto::{IP_FRAGMENT, IP_ICMPV6, IP_TCP, IP_UDP, IP_VRRP, VRRP_GROUP_V6},
+    proto::{IP_FRAGMENT, IP_ICMPV6, IP_IPV6, IP_TCP, IP_UDP, IP_VRRP, VRRP_GROUP_V6},
     service::ServiceKey,
     vip::{VIP_HAS_SERVICE, filter_bit6},
 };
@@ -26,6 +26,7 @@ use crate::{
     path::{Addressed, L3, Outcome},
     steer::{self, Datagram, Flow},
     tables::{BackendWords, Ends, Tables},
+    too_big,
     wire::{Ports, is_extension},
 };
 
@@ -260,16 +261,34 @@ impl Datagram for Ip {
         Err(Counter::DropTable)
     }
 
-    /// Nor in `ipip` mode.
+    const PROTOCOL: u8 = IP_IPV6;
+
     #[inline(always)]
-    fn encapsulate<P: PacketMut + ?Sized, T: Tables>(
+    fn hop_limit(&self) -> u8 {
+        self.hop_limit
+    }
+
+    #[inline(always)]
+    fn traffic_class<P: PacketMut + ?Sized>(&self, packet: &P) -> u8 {
+        let header = packet.header::<Ipv6Hdr>(L3);
+        header.map_or(0, |ip| (u32::from_be_bytes(ip.vcf) >> 20) as u8)
+    }
+
+    #[inline(always)]
+    fn lower_hop_limit<P: PacketMut + ?Sized>(&self, packet: &mut P) -> Result<(), Counter> {
+        let ip = packet.header_mut::<Ipv6Hdr>(L3);
+        ip.ok_or(Counter::DropTable)?.hop_limit = self.hop_limit - 1;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn too_big<P: PacketMut + ?Sized, T: Tables>(
         &self,
-        _: &mut P,
-        _: &T,
-        _: BackendWords<'_>,
-        _: u32,
-    ) -> Result<(), Outcome> {
-        Err(Counter::DropTable.into())
+        packet: &mut P,
+        tables: &T,
+        mtu: usize,
+    ) -> Outcome {
+        too_big::v6(packet, tables, self, mtu)
     }
 }
 

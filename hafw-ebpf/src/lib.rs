@@ -30,6 +30,7 @@ pub mod packet;
 pub mod path;
 pub mod steer;
 pub mod tables;
+pub mod too_big;
 pub mod tunnel;
 pub mod wire;
 pub mod word;

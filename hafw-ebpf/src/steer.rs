@@ -6,7 +6,7 @@ use hafw_common::{
     iface::Iface,
     lease::LEASE_GRACE,
     moved::FlowKey,
-    service::{MODE_DSR, MODE_IPIP, MODE_NAT, NO_BACKEND, Service, ServiceKey},
+    service::{MODE_DSR, MODE_GUE, MODE_IPIP, MODE_NAT, NO_BACKEND, Service, ServiceKey},
     v4_mapped,
 };
 use network_types::eth::EthHdr;
@@ -106,17 +106,29 @@ pub trait Datagram {
         backend: BackendWords<'_>,
     ) -> Result<(), Counter>;
 
-    /// Puts it into another one to the backend, as `ipip` mode does: see [`crate::tunnel`].
+    /// As payload of another datagram, its protocol number.
+    const PROTOCOL: u8;
+
+    /// Time to live, or hop limit.
+    fn hop_limit(&self) -> u8;
+
+    /// Type of service, or traffic class; 0 if the frame lacks it.
+    fn traffic_class<P: PacketMut + ?Sized>(&self, packet: &P) -> u8;
+
+    /// Takes one hop of it in the frame. Its hop limit must be above 0.
     ///
     /// # Errors
-    /// What becomes of the frame instead.
-    fn encapsulate<P: PacketMut + ?Sized, T: Tables>(
+    /// The frame lacks its header.
+    fn lower_hop_limit<P: PacketMut + ?Sized>(&self, packet: &mut P) -> Result<(), Counter>;
+
+    /// Makes of the frame an answer that tells its sender of the longest that can be taken, if there
+    /// can be one.
+    fn too_big<P: PacketMut + ?Sized, T: Tables>(
         &self,
         packet: &mut P,
         tables: &T,
-        backend: BackendWords<'_>,
-        hash: u32,
-    ) -> Result<(), Outcome>;
+        mtu: usize,
+    ) -> Outcome;
 }
 
 /// Sends a frame of a flow, whose headers are sound, to its backend. `segment`: the default where it
@@ -170,11 +182,11 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
                 return counter.into();
             }
         }
-        MODE_IPIP => {
-            if let Err(outcome) = datagram.encapsulate(packet, tables, backend, hash) {
-                return outcome;
+        mode @ (MODE_IPIP | MODE_GUE) => {
+            match tunnel::encapsulate(packet, tables, datagram, mode, backend, hash) {
+                Ok(added) => length += added,
+                Err(outcome) => return outcome,
             }
-            length += tunnel::OVERHEAD;
         }
         _ => return Counter::DropTable.into(),
     }

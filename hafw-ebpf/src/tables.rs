@@ -202,6 +202,14 @@ impl BackendWords<'_> {
         u128::to_le_bytes(u128::from(end) << 64 | u128::from(start))
     }
 
+    /// Whether its address is one of IPv4.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_v4(self) -> bool {
+        // As v4_mapped has it, the lowest byte first.
+        self.address() == 0 && self.address_end() as u32 == 0xffff_0000
+    }
+
     /// The backend's IPv4 address.
     #[must_use]
     #[inline(always)]

@@ -96,6 +96,9 @@ pub struct Icmpv6 {
 /// big, time exceeded, parameter problem.
 pub const ICMPV6_ERRORS: core::ops::RangeInclusive<u8> = 1..=4;
 
+/// [`Icmpv6::kind`] of "packet too big" (RFC 4443 §3.2).
+pub const ICMPV6_TOO_BIG: u8 = 2;
+
 /// A Neighbor Solicitation or Advertisement without its options (RFC 4861 §4.3, §4.4).
 ///
 /// ```text

@@ -16,7 +16,11 @@ use crate::fixtures::{
     Clock, Host, World,
     cases::{cases, departures},
     frames::{icmp4, tcp4},
-    world::{CLIENT, CLIENT_ADDRESS, FIRST_SLOT, OURS, ROUTER_V2, SLOTS, VIP_BOTH, backend_mac},
+    frames_v6::tcp6,
+    world::{
+        CLIENT, CLIENT_ADDRESS, CLIENT_ADDRESS_V6, FIRST_SLOT, OTHER_IFINDEX, OURS, ROUTER_V2,
+        ROUTER_V6, SLOTS, TUNNEL_PORT_V6, VIP_BOTH, VIP_V6_BOTH, backend_mac,
+    },
 };
 
 #[test]
@@ -192,5 +196,27 @@ proptest! {
         prop_assert_eq!(frame.len(), length);
         prop_assert!(outcome.counter.verdict() != Verdict::Event);
         let _ = Host::new(&world).send(&frame);
+    }
+}
+
+/// RFC 8200 §5. On the host alone: the kernel test has one link, of 1500 bytes.
+#[test]
+fn no_sender_over_ipv6_is_asked_to_go_below_the_least_mtu() {
+    let mut world = World::at(Clock::HOST);
+    world.own(ROUTER_V6);
+    world.mtus.insert(OTHER_IFINDEX, 1300);
+    let host = Host::new(&world);
+    let client = (CLIENT_ADDRESS_V6, 40_000);
+    for (length, counter) in [(1280, Counter::DropTooLong), (1281, Counter::TxTooBig)] {
+        let mut segment = tcp6(client, (VIP_V6_BOTH, TUNNEL_PORT_V6), 0x18);
+        segment.payload.resize(length - 40, 0);
+        let mut frame = segment.frame(OURS, CLIENT);
+
+        let outcome = host.receive(&mut frame);
+
+        assert_eq!(outcome.counter, counter, "{length}");
+        if counter == Counter::TxTooBig {
+            assert_eq!(frame[14 + 40 + 4..][..4], 1280u32.to_be_bytes());
+        }
     }
 }

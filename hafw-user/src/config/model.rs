@@ -239,9 +239,20 @@ pub enum Mode {
     Nat,
     /// Inside another datagram; the backend has the VIP, and answers the client itself.
     Ipip,
+    /// As `ipip`, inside a UDP datagram.
+    Gue,
 }
 
 impl Mode {
+    /// Whether the datagram travels inside another one, which may be of the other family.
+    #[must_use]
+    pub const fn is_tunnel(self) -> bool {
+        match self {
+            Self::Ipip | Self::Gue => true,
+            Self::Dsr | Self::Nat => false,
+        }
+    }
+
     /// As in the configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -249,6 +260,7 @@ impl Mode {
             Self::Dsr => "dsr",
             Self::Nat => "nat",
             Self::Ipip => "ipip",
+            Self::Gue => "gue",
         }
     }
 }

@@ -183,7 +183,7 @@ pub fn remarks(config: &Config, facts: &SystemFacts) -> Vec<Warning> {
             let remark = match service.mode {
                 Mode::Dsr => beyond_a_router(facts, backend),
                 Mode::Nat => unseen(config, facts, backend),
-                Mode::Ipip => None,
+                Mode::Ipip | Mode::Gue => None,
             };
             warnings.extend(remark.map(|what| Warning {
                 place: backend.address.place.clone(),

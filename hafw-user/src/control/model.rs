@@ -289,7 +289,7 @@ pub struct ServiceStatus {
     pub address: String,
     /// `tcp` or `udp`.
     pub protocol: String,
-    /// `dsr`, `nat` or `ipip`.
+    /// `dsr`, `nat`, `ipip` or `gue`.
     pub mode: String,
     /// Table size.
     pub slots: u32,

@@ -9,7 +9,7 @@ use std::{
 use hafw_common::{
     moved::FlowKey,
     nat::{Delta, NatKey, NatSource, Rewrite},
-    service::{MODE_DSR, MODE_IPIP, MODE_NAT, ServiceKey},
+    service::{MODE_DSR, MODE_GUE, MODE_IPIP, MODE_NAT, ServiceKey},
 };
 use hafw_lb::{
     BackendSpec, BackendStatus, Balancer, Capacity, Cause, Change, ConfigureError, Evidence,
@@ -320,6 +320,7 @@ fn spec(config: &Config, service: &Service) -> ServiceSpec {
             Mode::Dsr => MODE_DSR,
             Mode::Nat => MODE_NAT,
             Mode::Ipip => MODE_IPIP,
+            Mode::Gue => MODE_GUE,
         },
         slots: service.slots,
         backends: backends.collect(),

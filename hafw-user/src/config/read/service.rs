@@ -63,10 +63,10 @@ fn port(section: &Section) -> Option<u16> {
 }
 
 fn mode(section: &Section) -> Option<Mode> {
-    if section.not_yet_words("mode", &["gue", "fullnat"]) {
+    if section.not_yet_words("mode", &["fullnat"]) {
         return None;
     }
-    let modes = [Mode::Dsr, Mode::Nat, Mode::Ipip].map(|mode| (mode.name(), mode));
+    let modes = [Mode::Dsr, Mode::Nat, Mode::Ipip, Mode::Gue].map(|mode| (mode.name(), mode));
     let mode = section.need("mode", section.choice("mode", &modes));
     mode.map(|mode| mode.value)
 }

@@ -93,6 +93,13 @@ fn a_tunnel_leads_anywhere_and_changes_no_port() {
     let config = parse("f", &ipip).unwrap();
     assert_eq!(config.services[0].mode, Mode::Ipip);
     assert!(remarks(&config, &node(5)).is_empty());
+    // A tunnel may be of another family than what is in it.
+    for backend in ["192.0.2.7:53", "[2001:db8:9::7]:53"] {
+        let gue = nat(backend, "").replace("\"nat\"", "\"gue\"");
+        assert_eq!(said(&gue), "");
+        let dsr = gue.replace("\"gue\"", "\"dsr\"");
+        assert_eq!(said(&dsr).is_empty(), backend.starts_with('1'), "{backend}");
+    }
     assert_eq!(
         said(&ipip.replace("192.0.2.7:53", "192.0.2.7:54")),
         "f:56:11: service \"dns\": backend 192.0.2.7:54: mode \"ipip\" does not change the port: \

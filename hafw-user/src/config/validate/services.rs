@@ -33,7 +33,7 @@ impl Judge<'_> {
             } else {
                 taken.insert(key, service);
             }
-            if service.mode != Mode::Dsr && vip.value.is_ipv6() {
+            if service.mode == Mode::Nat && vip.value.is_ipv6() {
                 let message = format!(
                     "mode = \"{}\": over IPv6 it is not in this version",
                     service.mode.name()
@@ -122,7 +122,8 @@ impl Judge<'_> {
             if self.is_vip(address.ip()) {
                 self.of_service(service, place, format!("backend {address}: it is a VIP"));
             }
-            if address.is_ipv4() != service.vip.value.is_ipv4() {
+            let same_family = address.is_ipv4() == service.vip.value.is_ipv4();
+            if !service.mode.is_tunnel() && !same_family {
                 let message = format!(
                     "backend {address}: mode {:?} does not change the family: expected one as {}",
                     service.mode.name(),
