@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -132,6 +132,28 @@ fn answered_by(lab: &Lab) -> u8 {
     };
     let client = lab[Station::Client].namespace();
     client.run(ask).and_then(|result| result).unwrap()
+}
+
+#[test]
+#[ignore = "requires root"]
+fn a_node_is_in_the_groups_that_its_neighbours_ask() {
+    let pair = Pair::start(lab("six-groups"), "");
+
+    for node in Station::NODES {
+        let groups = pair.lab[node].output("ip", &["-6", "maddress", "show", "dev", "eth0"]);
+        let groups = groups.unwrap();
+        let solicited = [VIP_LINK_LOCAL, VIP_WWW_V6].map(|vip| {
+            let [.., high, low] = vip.segments();
+            Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | (high & 0xff), low).to_string()
+        });
+        for group in ["ff02::12"]
+            .into_iter()
+            .chain(solicited.iter().map(String::as_str))
+        {
+            let has = |line: &str| line.split_whitespace().any(|word| word == group);
+            assert!(groups.lines().any(has), "{node}: no {group} in\n{groups}");
+        }
+    }
 }
 
 #[test]

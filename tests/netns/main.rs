@@ -16,6 +16,7 @@ mod import_keepalived;
 mod interfaces;
 mod interop;
 mod ipv6;
+mod lease;
 mod lesson;
 mod load;
 mod metrics;

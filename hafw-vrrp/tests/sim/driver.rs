@@ -151,7 +151,7 @@ impl Effects for Driver<'_> {
             let read = self.read;
             let knowledge = &mut self.node().knowledge;
             let heard = knowledge.heard.values().copied().max().unwrap_or(0);
-            knowledge.at_drain = (read, heard);
+            knowledge.at_drain = (read, heard, knowledge.last);
         }
         Instant::from_nanos(self.read)
     }

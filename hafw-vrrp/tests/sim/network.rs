@@ -126,6 +126,9 @@ impl World {
         let node = &mut self.nodes[to];
         let from = advert.from;
         node.knowledge.met = now;
+        if advert.priority() != 0 {
+            node.knowledge.last = at.max(node.knowledge.last);
+        }
         if node.yields_to(advert.priority()) {
             let heard = node.knowledge.heard.entry(from).or_insert(at);
             *heard = at.max(*heard);

@@ -108,8 +108,10 @@ pub(crate) struct Knowledge {
     /// By sender: the arrival, by this node's clock, of the last advert that makes it wait, once
     /// that is in the ring or noted.
     pub(crate) heard: BTreeMap<usize, u64>,
-    /// The time last read, and the latest of `heard` as of then.
-    pub(crate) at_drain: (u64, u64),
+    /// The arrival of the last advert of another that claims the addresses.
+    pub(crate) last: u64,
+    /// The time last read, and the latest of `heard` and `last` as of then.
+    pub(crate) at_drain: (u64, u64, u64),
     /// By sender: true time of the last advert that makes this node wait.
     pub(crate) waits_since: BTreeMap<usize, Time>,
     /// True time of the last advert of anybody.
@@ -232,6 +234,7 @@ impl Node {
         self.tenure = None;
         self.wake.1 = None;
         self.knowledge.heard.clear();
+        self.knowledge.last = 0;
     }
 }
 

@@ -232,13 +232,20 @@ impl Watch {
             return;
         };
         let first = !std::mem::replace(claimed, true);
+        let (_, _, last) = node.knowledge.at_drain;
+        let ran_out = node.lease.attract_until;
+        if !first && ran_out != 0 && last >= ran_out {
+            let text = format!("{index} renews a lease that had run out when another was heard");
+            world.watch.fail(now, text);
+            return;
+        }
         if first && *cause == Cause::ActiveDown {
             if left {
                 world.watch.counts.meet(Met::TakeoverFromHung);
             }
             let config = &node.config;
             let wait = shortest_wait(config, node.priority, world.params.shortest);
-            let (read, heard) = node.knowledge.at_drain;
+            let (read, heard, _) = node.knowledge.at_drain;
             if heard != 0 && read < heard + wait {
                 let text = format!("{index} waited only {} ns of {wait}", read - heard);
                 world.watch.fail(now, text);

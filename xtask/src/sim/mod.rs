@@ -5,7 +5,7 @@ mod mutants;
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Instant,
 };
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(named) = &args.mutants {
         return mutants::run(args.seeds, named);
     }
-    let binary = build(workspace::root(), None)?;
+    let binary = build(&mut workspace::cargo())?;
     if let Some(seed) = args.seed {
         let status = simulation(&binary)
             .env("HAFW_SIM_SEED", seed.to_string())
@@ -73,14 +73,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Builds the simulation of a workspace with optimisation and returns the program.
-fn build(root: &Path, target: Option<&Path>) -> Result<PathBuf> {
-    let mut cargo = workspace::cargo();
-    if let Some(target) = target {
-        cargo.env("CARGO_TARGET_DIR", target);
-    }
+/// Builds the simulation with optimisation and returns the program.
+fn build(cargo: &mut Command) -> Result<PathBuf> {
     let mut cargo = cargo
-        .current_dir(root)
         .args([
             "test",
             "--release",

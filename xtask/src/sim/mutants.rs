@@ -101,9 +101,23 @@ impl Copy {
         Ok(())
     }
 
+    /// Each defect is built anew and soon found: the build is what counts.
+    fn build(&self) -> Result<PathBuf> {
+        let mut cargo = workspace::cargo();
+        let quick = cargo
+            .env("CARGO_TARGET_DIR", self.root.join("target"))
+            .envs([
+                ("CARGO_PROFILE_RELEASE_LTO", "off"),
+                ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+                ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+                ("CARGO_TERM_QUIET", "true"),
+            ]);
+        build(quick.current_dir(&self.root))
+    }
+
     /// What the first seed that fails says, if one does.
     fn simulate(&self, seeds: u64) -> Result<Option<String>> {
-        let program = build(&self.root, Some(&self.root.join("target")))?;
+        let program = self.build()?;
         let output = Command::new(program)
             .args(["--exact", TEST, "--nocapture"])
             .env("HAFW_SIM_SEEDS", seeds.to_string())
