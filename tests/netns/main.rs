@@ -19,6 +19,7 @@ mod ipv6;
 mod lease;
 mod lesson;
 mod load;
+mod mail;
 mod metrics;
 mod moves;
 mod nat;

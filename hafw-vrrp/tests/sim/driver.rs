@@ -227,6 +227,7 @@ impl Effects for Driver<'_> {
         self.linger();
         if !self.dead {
             self.node().lease.attract_until = attract_until.as_nanos();
+            self.node().leased = true;
         }
         self.world.look();
     }
@@ -286,6 +287,7 @@ impl Effects for Driver<'_> {
         world.trace(|| format!("{index}: {from:?} -> {to:?}: {}", cause.text()));
         let node = &mut world.nodes[index];
         node.tenure = (to == StateKind::Active).then_some((cause, false));
+        node.leased = cause == Cause::Adopted;
         if to == StateKind::Active && cause == Cause::ActiveDown {
             world.watch.counts.meet(Met::Takeover);
         }

@@ -94,6 +94,8 @@ pub(crate) struct Node {
     pub(crate) wake: (u64, Option<Time>),
     /// Why it is Active, if it is, and whether it has claimed.
     pub(crate) tenure: Option<(Cause, bool)>,
+    /// The lease is one of this tenure.
+    pub(crate) leased: bool,
     /// When it last sent an advert.
     pub(crate) sent_at: Time,
     /// It stood in the middle of XDP's program, for longer than the controller can think: until when
@@ -144,6 +146,7 @@ impl Node {
             overflow_known: 0,
             wake: (0, None),
             tenure: None,
+            leased: false,
             sent_at: 0,
             deceived_until: 0,
             knowledge: Knowledge::default(),

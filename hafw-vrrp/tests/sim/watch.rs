@@ -234,7 +234,7 @@ impl Watch {
         let first = !std::mem::replace(claimed, true);
         let (_, _, last) = node.knowledge.at_drain;
         let ran_out = node.lease.attract_until;
-        if !first && ran_out != 0 && last >= ran_out {
+        if !first && node.leased && ran_out != 0 && last >= ran_out {
             let text = format!("{index} renews a lease that had run out when another was heard");
             world.watch.fail(now, text);
             return;
