@@ -4,6 +4,7 @@ use std::{
     io::{self, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -18,7 +19,7 @@ use crate::{
     },
     handover::{handover, unexpected},
     import::{self, ImportArgs},
-    node,
+    live, node,
 };
 
 /// A high-availability load-balancing node: VRRP, L4 steering in XDP, and an L7 proxy.
@@ -51,6 +52,28 @@ enum Command {
         /// As JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Print what changes, a line each: routers, checks, backends, peers
+    Watch {
+        #[command(flatten)]
+        file: File,
+        /// Also how many frames were dropped, by reason
+        #[arg(long)]
+        drops: bool,
+        /// From one look to the next, such as 500ms
+        #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = interval)]
+        interval: Duration,
+    },
+    /// Show routers, services and drops with their rates, again and again
+    Top {
+        #[command(flatten)]
+        file: File,
+        /// From one look to the next, such as 2s
+        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+        interval: Duration,
+        /// How many tables; for ever if not given
+        #[arg(short = 'n', long, value_name = "N")]
+        count: Option<u32>,
     },
     /// Say where a flow goes, and why
     Trace {
@@ -151,6 +174,16 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Command::Watch {
+            file: File { file },
+            drops,
+            interval,
+        } => live::watch(&control_socket(socket, &file)?, interval, drops),
+        Command::Top {
+            file: File { file },
+            interval,
+            count,
+        } => live::top(&control_socket(socket, &file)?, interval, count),
         Command::Trace {
             file: File { file },
             from,
@@ -224,6 +257,13 @@ fn drain(socket: Option<&Path>, backend: Backend, end: bool) -> anyhow::Result<(
     };
     print(&render_drain(&answer));
     Ok(())
+}
+
+/// At least 10 ms: each look is a request to the node.
+fn interval(text: &str) -> Result<Duration, String> {
+    hafw_config::parse_duration(text)
+        .filter(|interval| *interval >= Duration::from_millis(10))
+        .ok_or_else(|| "expected a duration of at least 10ms, such as \"500ms\"".to_owned())
 }
 
 fn order(socket: &Path, request: &Request) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ pub mod control;
 pub mod datapath;
 mod handover;
 mod import;
+mod live;
 pub mod metrics;
 pub mod net;
 pub mod node;

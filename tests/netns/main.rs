@@ -10,6 +10,7 @@ mod frr;
 mod groups;
 mod handoff;
 mod handover;
+mod health;
 mod identity;
 mod import;
 mod import_keepalived;

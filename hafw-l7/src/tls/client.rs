@@ -60,7 +60,7 @@ impl ClientTls {
 
 /// Takes any certificate, of a server that has its key.
 #[derive(Debug)]
-struct AnyCertificate;
+pub struct AnyCertificate;
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(

@@ -9,6 +9,7 @@ mod material;
 pub mod model;
 mod server;
 
+pub use client::AnyCertificate;
 pub(crate) use client::ClientTls;
 pub use facts::{Client, Facts, SslVariable};
 pub use material::{MaterialError, Part, check_certificate, check_client_ca, unnamed_hosts};

@@ -90,6 +90,13 @@ impl UserCommand {
         &self.program
     }
 
+    /// The same with more arguments behind its own.
+    #[must_use]
+    pub fn with_arguments(mut self, more: impl IntoIterator<Item = String>) -> Self {
+        self.arguments.extend(more);
+        self
+    }
+
     /// Starts it, with more arguments behind its own.
     ///
     /// # Errors

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use hafw_config::{Document, Problems};
 
 pub use model::{
-    Alerting, Auth, Backend, Check, CheckKind, Config, Health, HealthKind, Interface, Mode, Node,
-    Protocol, Remains, Router, Service, Track, Vip,
+    Alerting, Auth, Backend, Check, CheckKind, Config, Health, HealthKind, HttpHealth, Interface,
+    Mode, Node, Protocol, Remains, Router, Service, TlsHealth, Track, Vip,
 };
 pub use system::{InterfaceFacts, SystemFacts, against_system, remarks, source_of, witness_source};
 

@@ -222,6 +222,8 @@ pub struct Service {
     pub slots: u32,
     /// Health checks of the backends; None: always up.
     pub health: Option<Health>,
+    /// `on_failure`: a backend whose probes only time out loses its flows as well.
+    pub reset_on_failure: bool,
     /// Backends.
     pub backends: Vec<Backend>,
     /// Where the service stands.
@@ -294,15 +296,78 @@ pub struct Health {
 /// What a health check looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthKind {
-    /// GET of a path.
-    Http {
-        /// The path.
-        path: String,
-        /// Good statuses; none: 200 to 299.
-        expect: Vec<u16>,
-    },
     /// A TCP connection.
     Tcp,
+    /// A request over HTTP/1.1.
+    Http(HttpHealth),
+    /// A call of grpc.health.v1.
+    Grpc {
+        /// Whose health is asked for; empty: the server's.
+        service: String,
+        /// `:authority`, where it is not the backend's address.
+        host: Option<String>,
+        /// None: in clear.
+        tls: Option<TlsHealth>,
+    },
+    /// A DNS query over UDP.
+    Dns {
+        /// The name whose addresses are asked for.
+        name: String,
+    },
+    /// A datagram.
+    Udp {
+        /// What is sent.
+        send: Vec<u8>,
+        /// What an answer must hold; None: there need be none.
+        expect: Option<Vec<u8>>,
+    },
+    /// An echo request.
+    Icmp,
+    /// A program, which gets the backend's address and port as further arguments.
+    Command {
+        /// Program and arguments.
+        command: Vec<String>,
+        /// User name.
+        user: String,
+    },
+}
+
+impl HealthKind {
+    /// The transport that it uses; None where it has no port.
+    #[must_use]
+    pub const fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Self::Tcp | Self::Http(_) | Self::Grpc { .. } => Some(Protocol::Tcp),
+            Self::Dns { .. } | Self::Udp { .. } => Some(Protocol::Udp),
+            Self::Icmp | Self::Command { .. } => None,
+        }
+    }
+}
+
+/// `http` and `https` of `health`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpHealth {
+    /// The path, with the query.
+    pub path: String,
+    /// The method.
+    pub method: String,
+    /// The Host header, where it is not the backend's address.
+    pub host: Option<String>,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// Good statuses; none: 200 to 299.
+    pub expect_status: Vec<u16>,
+    /// What the body must hold.
+    pub expect_body: Option<String>,
+    /// None: in clear.
+    pub tls: Option<TlsHealth>,
+}
+
+/// TLS with a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsHealth {
+    /// Whether its certificate is verified.
+    pub verify: bool,
 }
 
 /// `[alerts]`.

@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 use super::services::Services;
 use crate::{
     command::{InvalidCommand, UserCommand},
-    config::{Check, CheckKind, Config, Health, HealthKind, Service},
+    config::{Check, CheckKind, Config, Health, HealthKind, HttpHealth, Service, TlsHealth},
     probe::{
-        HttpProbe, InterfaceProbe, InvalidHttp, Probe, ProcessProbe, ProxyProbe, Report, Target,
-        TargetId,
+        DnsProbe, GrpcProbe, HttpProbe, HttpRequest, InterfaceProbe, InvalidHttp, Probe,
+        ProcessProbe, ProxyProbe, Report, Target, TargetId, TlsSpec, UdpProbe,
     },
 };
 
@@ -23,9 +23,9 @@ use crate::{
 #[derive(Debug, Error)]
 pub(super) enum CheckError {
     /// Its command.
-    #[error("check \"{name}\": {source}")]
+    #[error("{name}: {source}")]
     Command {
-        /// Name.
+        /// Name, with its kind.
         name: String,
         /// Why.
         source: InvalidCommand,
@@ -37,6 +37,14 @@ pub(super) enum CheckError {
         name: String,
         /// Why.
         source: InvalidHttp,
+    },
+    /// The name that a name server is asked for.
+    #[error("{name}: {question:?} is no name that can be asked for")]
+    Name {
+        /// Name, with its kind.
+        name: String,
+        /// What is none.
+        question: String,
     },
     /// It looks at the proxy, and there is none.
     #[error("check \"{0}\": there is no proxy")]
@@ -72,7 +80,7 @@ fn check_target(check: &Check, around: &Around<'_>) -> Result<Target, CheckError
     let probe = match &check.kind {
         CheckKind::Command { command, user } => {
             let probe = UserCommand::new(command, user).map_err(|source| CheckError::Command {
-                name: name.clone(),
+                name: format!("check \"{name}\""),
                 source,
             })?;
             Probe::Command(probe)
@@ -82,12 +90,12 @@ fn check_target(check: &Check, around: &Around<'_>) -> Result<Target, CheckError
             host,
             path,
         } => {
-            let probe =
-                HttpProbe::new(*address, host, path, &[]).map_err(|source| CheckError::Http {
-                    name: format!("check \"{name}\""),
-                    source,
-                })?;
-            Probe::Http(probe)
+            let request = HttpRequest::get(host, path);
+            let probe = HttpProbe::new(*address, &request, &[]);
+            Probe::Http(probe.map_err(|source| CheckError::Http {
+                name: format!("check \"{name}\""),
+                source,
+            })?)
         }
         CheckKind::Tcp(address) => Probe::Tcp(*address),
         CheckKind::Process(process) => Probe::Process(ProcessProbe::new(process)),
@@ -125,14 +133,40 @@ pub(super) fn backend_target(
     initial: State,
 ) -> Result<Target, CheckError> {
     let address = SocketAddr::new(backend.ip(), health.port.unwrap_or(backend.port()));
+    let name = || format!("service \"{}\"", service.name.value);
     let probe = match &health.kind {
         HealthKind::Tcp => Probe::Tcp(address),
-        HealthKind::Http { path, expect } => {
-            let probe = HttpProbe::new(address, &address.to_string(), path, expect);
+        HealthKind::Http(http) => {
+            let probe = http_probe(address, http);
             Probe::Http(probe.map_err(|source| CheckError::Http {
-                name: format!("service \"{}\"", service.name.value),
+                name: name(),
                 source,
             })?)
+        }
+        HealthKind::Grpc { service, host, tls } => Probe::Grpc(GrpcProbe {
+            address,
+            authority: host.clone().unwrap_or_else(|| address.to_string()),
+            service: service.clone(),
+            tls: tls.map(|tls| tls_spec(tls, address, host.as_deref())),
+        }),
+        HealthKind::Dns { name: question } => {
+            let probe = DnsProbe::new(address, question);
+            Probe::Dns(probe.ok_or_else(|| CheckError::Name {
+                name: name(),
+                question: question.clone(),
+            })?)
+        }
+        HealthKind::Udp { send, expect } => {
+            Probe::Udp(UdpProbe::new(address, send.clone(), expect.clone()))
+        }
+        HealthKind::Icmp => Probe::Icmp(backend.ip()),
+        HealthKind::Command { command, user } => {
+            let probe = UserCommand::new(command, user).map_err(|source| CheckError::Command {
+                name: name(),
+                source,
+            })?;
+            let arguments = [address.ip().to_string(), address.port().to_string()];
+            Probe::Command(probe.with_arguments(arguments))
         }
     };
     Ok(Target {
@@ -147,6 +181,39 @@ pub(super) fn backend_target(
         fall: health.fall,
         initial,
     })
+}
+
+fn http_probe(address: SocketAddr, http: &HttpHealth) -> Result<HttpProbe, InvalidHttp> {
+    let HttpHealth {
+        path,
+        method,
+        host,
+        headers,
+        expect_status,
+        expect_body,
+        tls,
+    } = http;
+    let request = HttpRequest {
+        method: method.clone(),
+        host: host.clone().unwrap_or_else(|| address.to_string()),
+        path: path.clone(),
+        headers: headers.clone(),
+    };
+    let probe = HttpProbe::new(address, &request, expect_status)?;
+    let tls = tls.map(|tls| tls_spec(tls, address, host.as_deref()));
+    Ok(probe.expecting_body(expect_body.clone()).over_tls(tls))
+}
+
+/// The name is the host's without a port, or the address.
+fn tls_spec(tls: TlsHealth, address: SocketAddr, host: Option<&str>) -> TlsSpec {
+    let bare = |host: &str| match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => name.to_owned(),
+        Some(_) | None => host.to_owned(),
+    };
+    TlsSpec {
+        name: host.map_or_else(|| address.ip().to_string(), bare),
+        verify: tls.verify,
+    }
 }
 
 async fn ask(control: Control) -> Report {

@@ -346,7 +346,7 @@ impl Node {
                 }
             }
             TargetId::Backend { .. } => {
-                if let Err(error) = self.services.probed(event, &mut self.tables) {
+                if let Err(error) = self.services.probed(event, &self.config, &mut self.tables) {
                     error!(%error, "a slot could not be moved");
                 }
             }

@@ -181,6 +181,7 @@ impl Services {
     pub(super) fn probed(
         &mut self,
         event: &ProbeEvent,
+        config: &Config,
         tables: &mut Tables,
     ) -> Result<(), TableError> {
         let TargetId::Backend { service, backend } = event.target else {
@@ -193,10 +194,16 @@ impl Services {
             }
             State::Unknown => {}
         }
+        let mut services = config.services.iter();
+        let reset = services.any(|s| key(s) == service && s.reset_on_failure);
+        let state = match event.state {
+            State::Down(Cause::TimedOut) if reset => State::Down(Cause::Failed),
+            state => state,
+        };
         let change = Change::State {
             service,
             backend,
-            state: event.state,
+            state,
         };
         apply(tables, &self.balancer.update(&[change]))
     }

@@ -5,7 +5,9 @@
 //! what follows from it, is the node's business.
 
 mod command;
+mod datagram;
 mod file;
+mod grpc;
 mod http;
 mod interface;
 mod limit;
@@ -13,17 +15,26 @@ mod prober;
 mod process;
 mod proxy;
 mod tcp;
+mod tls;
 
-use std::{future::pending, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    future::pending,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use hafw_lb::Outcome;
 
-pub use http::{HttpProbe, InvalidHttp};
+pub use datagram::{DnsProbe, UdpProbe, is_dns_name};
+pub use grpc::GrpcProbe;
+pub use http::{HttpProbe, HttpRequest, InvalidHttp};
 pub use interface::InterfaceProbe;
 use limit::Limit;
 pub use prober::{Latest, ProbeEvent, Prober, Target, TargetId};
 pub use process::ProcessProbe;
 pub use proxy::ProxyProbe;
+pub use tls::TlsSpec;
 
 use crate::command::UserCommand;
 
@@ -33,8 +44,16 @@ use crate::command::UserCommand;
 pub enum Probe {
     /// A TCP connection can be opened.
     Tcp(SocketAddr),
-    /// An HTTP/1.1 GET has a right status.
+    /// An HTTP/1.1 request has the right answer.
     Http(HttpProbe),
+    /// A server says by grpc.health.v1 that it serves.
+    Grpc(GrpcProbe),
+    /// A name server answers.
+    Dns(DnsProbe),
+    /// A datagram is answered, or not refused.
+    Udp(UdpProbe),
+    /// An address answers echo requests.
+    Icmp(IpAddr),
     /// A command exits with 0.
     Command(UserCommand),
     /// A process lives.
@@ -89,6 +108,11 @@ impl Report {
         report.with_number(number)
     }
 
+    /// Whether it is the want of an answer within the time.
+    fn is_silence(&self) -> bool {
+        self.reason.starts_with("no answer within")
+    }
+
     fn with_number(self, number: i32) -> Self {
         Self {
             number: Some(number),
@@ -104,6 +128,10 @@ impl Probe {
         match self {
             Self::Tcp(address) => tcp::run(*address, limit).await,
             Self::Http(probe) => probe.run(limit).await,
+            Self::Grpc(probe) => probe.run(limit).await,
+            Self::Dns(probe) => probe.run(limit).await,
+            Self::Udp(probe) => probe.run(limit).await,
+            Self::Icmp(address) => datagram::ping(*address, limit).await,
             Self::Command(command) => command::run(command, limit).await,
             Self::Process(probe) => probe.run(limit).await,
             Self::File(file) => file::run(file, limit).await,
@@ -117,9 +145,15 @@ impl Probe {
         match self {
             Self::Process(probe) => probe.stirred().await,
             Self::Interface(probe) => probe.stirred().await,
-            Self::Tcp(_) | Self::Http(_) | Self::Command(_) | Self::File(_) | Self::Proxy(_) => {
-                pending().await
-            }
+            Self::Tcp(_)
+            | Self::Http(_)
+            | Self::Grpc(_)
+            | Self::Dns(_)
+            | Self::Udp(_)
+            | Self::Icmp(_)
+            | Self::Command(_)
+            | Self::File(_)
+            | Self::Proxy(_) => pending().await,
         }
     }
 }

@@ -20,6 +20,9 @@ use super::{Probe, Report};
 
 /// First probes are spread over this, or over the interval where that is shorter.
 const SPREAD: Duration = Duration::from_millis(250);
+/// Probes of backends come up to this part of an interval early: those of thousands do not go on
+/// falling together because they once did.
+const JITTER: u32 = 16;
 /// A shorter interval counts as this: no configuration may make a probe a busy loop.
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -223,6 +226,11 @@ async fn probe_forever(
     let interval = interval.max(LEAST_INTERVAL);
     let mut health = Health::new(rise, fall, latest.borrow().state);
     let mut last_number = None;
+    let jitter = match id {
+        TargetId::Check(_) => Duration::ZERO,
+        TargetId::Backend { .. } => interval / JITTER,
+    };
+    let mut round = number;
     sleep(offset(number, interval.min(SPREAD))).await;
     loop {
         let started = tokio::time::Instant::now();
@@ -254,8 +262,10 @@ async fn probe_forever(
                 return;
             }
         }
+        round = round.wrapping_add(1);
+        let next = started + interval - offset(round, jitter);
         tokio::select! {
-            () = sleep_until(started + interval) => {}
+            () = sleep_until(next) => {}
             () = probe.stirred() => sleep_until(started + LEAST_INTERVAL).await,
         }
     }

@@ -4,18 +4,13 @@ use std::net::IpAddr;
 
 use hafw_config::Section;
 
-use super::{
-    check::{Timing, is_path},
-    ip, on_a_link, or, socket,
-};
-use crate::config::model::{Backend, Health, HealthKind, Mode, Protocol, Service};
+use super::{health::health, ip, on_a_link, or, socket};
+use crate::config::model::{Backend, Mode, Protocol, Service};
 
 /// Katran's and the usual size: shares are exact to 0.01 % with up to some hundred backends.
 const DEFAULT_SLOTS: u32 = 65_537;
 /// The largest prime below 2^24.
 const MAX_SLOTS: i64 = 16_777_213;
-/// Health checks that the format has and this version does not carry out.
-const LATER_HEALTH: [&str; 6] = ["https", "grpc", "dns", "udp", "icmp", "command"];
 
 pub(super) fn service(section: &Section) -> Option<Service> {
     let name = section.name("name");
@@ -25,7 +20,7 @@ pub(super) fn service(section: &Section) -> Option<Service> {
     let protocol = section.need("protocol", section.choice("protocol", &protocols));
     let mode = mode(section);
     let slots = slots(section);
-    section.not_yet("on_failure", &["\"keep\""]);
+    let on_failure = section.choice("on_failure", &[("keep", false), ("reset", true)]);
     let health = health(section);
     let backends = section
         .tables("backend", "backend")
@@ -45,6 +40,7 @@ pub(super) fn service(section: &Section) -> Option<Service> {
         mode: mode?,
         slots: slots?,
         health: health.ok()?,
+        reset_on_failure: on_failure.is_some_and(|reset| reset.value),
         backends,
         place: section.place().clone(),
     })
@@ -91,83 +87,6 @@ fn is_prime(n: u32) -> bool {
         && (2..)
             .take_while(|d| d * d <= n)
             .all(|d| !n.is_multiple_of(d))
-}
-
-/// What was wrong is noted.
-struct Wrong;
-
-fn health(section: &Section) -> Result<Option<Health>, Wrong> {
-    if !section.has("health") {
-        return Ok(None);
-    }
-    let table = section.table("health").ok_or(Wrong)?;
-    let http = table.parsed("http", "a path such as \"/\"", |path| {
-        is_path(path).then(|| path.to_owned())
-    });
-    let tcp = tcp(&table);
-    let expect = table.integers("expect_status", 100..=599);
-    table.need_items("expect_status", "status");
-    for key in LATER_HEALTH {
-        table.not_yet(key, &[]);
-    }
-    let port = table
-        .number::<u16>("port", 1..=65535)
-        .map(|port| port.value);
-    let Timing {
-        interval,
-        timeout,
-        rise,
-        fall,
-    } = Timing::read(&table);
-    table.finish();
-
-    let kinds = ["http", "tcp"].into_iter().chain(LATER_HEALTH);
-    let given = kinds.filter(|key| table.has(key)).count();
-    if given != 1 {
-        table.note(
-            table.place(),
-            "expected one of http = \"PATH\" and tcp = true",
-        );
-        return Err(Wrong);
-    }
-    if table.has("expect_status") && !table.has("http") {
-        table.wrong("expect_status", "only an http health check has a status");
-    }
-    let kind = match (http, tcp) {
-        (Some(path), _) => {
-            let expect = expect.unwrap_or_default();
-            // In range: read as such.
-            let expect = expect
-                .iter()
-                .filter_map(|s| u16::try_from(s.value).ok())
-                .collect();
-            HealthKind::Http {
-                path: path.value,
-                expect,
-            }
-        }
-        (None, Some(())) => HealthKind::Tcp,
-        (None, None) => return Err(Wrong),
-    };
-    Ok(Some(Health {
-        kind,
-        port,
-        interval,
-        timeout,
-        rise,
-        fall,
-    }))
-}
-
-fn tcp(table: &Section) -> Option<()> {
-    let on = table.boolean("tcp")?.value;
-    if !on {
-        table.wrong(
-            "tcp",
-            "expected true: leave `health` out if nothing is looked at",
-        );
-    }
-    on.then_some(())
 }
 
 fn backend(section: &Section) -> Option<Backend> {

@@ -76,8 +76,8 @@ fn contradictions_name_both_places() {
         (
             ", port = 5353",
             "",
-            "f:46:1: service \"dns\": health: tcp = true for a UDP service: expected `port`, the TCP \
-             port to try",
+            "f:46:1: service \"dns\": health: it looks at a TCP port, of a UDP \
+             service: expected `port`, which one to try",
         ),
         (
             "listen = [\"10.0.0.3:80\"]",

@@ -289,7 +289,7 @@ fn a_check_looks_at_exactly_one_thing() {
 #[test]
 fn a_health_check_looks_at_exactly_one_thing() {
     let health = "health = { tcp = true, port = 5353 }";
-    let one = "expected one of http = \"PATH\" and tcp = true";
+    let one = "expected one of tcp, http, https, grpc, dns, udp, icmp, command";
     for (to, expected) in [
         ("{ port = 1 }", format!("f:53:10: service \"dns\": health: {one}")),
         ("{ tcp = true, http = \"/\", port = 1 }", format!("f:53:10: service \"dns\": health: {one}")),
@@ -301,7 +301,7 @@ fn a_health_check_looks_at_exactly_one_thing() {
         ),
         (
             "{ tcp = true, expect_status = [200], port = 1 }",
-            "f:53:40: service \"dns\": health: expect_status: only an http health check has a status"
+            "f:53:40: service \"dns\": health: expect_status: expected only with http or https"
                 .to_owned(),
         ),
         (
@@ -314,8 +314,37 @@ fn a_health_check_looks_at_exactly_one_thing() {
                 .to_owned(),
         ),
         (
-            "{ dns = \"a\", port = 1 }",
-            "f:53:18: service \"dns\": health: dns = \"a\": not in this version".to_owned(),
+            "{ dns = \"a..b\" }",
+            "f:53:18: service \"dns\": health: dns = \"a..b\": expected a name such as \
+             \"www.example.org\""
+                .to_owned(),
+        ),
+        (
+            "{ udp = { send_hex = \"0g\" } }",
+            "f:53:31: service \"dns\": health: udp: send_hex = \"0g\": expected pairs of hexadecimal \
+             digits such as \"00ff\""
+                .to_owned(),
+        ),
+        (
+            "{ https = \"/\", method = \"HEAD\", expect_body = \"x\", port = 1 }",
+            "f:53:56: service \"dns\": health: expect_body = \"x\": an answer to HEAD has no body"
+                .to_owned(),
+        ),
+        (
+            "{ http = \"/\", headers = { Host = \"x\" }, port = 1 }",
+            "f:53:36: service \"dns\": health: headers: Host = \"x\": no header that can be set"
+                .to_owned(),
+        ),
+        (
+            "{ grpc = \"\", tls_verify = true, port = 1 }",
+            "f:53:36: service \"dns\": health: tls_verify = true: expected only with tls = true"
+                .to_owned(),
+        ),
+        (
+            "{ icmp = true, port = 1 }",
+            "f:53:32: service \"dns\": health: port = 1: expected only with tcp or http or https or \
+             grpc or dns or udp or command"
+                .to_owned(),
         ),
     ] {
         assert_eq!(problems(health, &format!("health = {to}")), expected, "for {to}");

@@ -6,7 +6,7 @@ use hafw_config::Place;
 
 use super::Judge;
 use crate::config::{
-    model::{HealthKind, Mode, Protocol, Service, Vip},
+    model::{Mode, Protocol, Service, Vip},
     system::in_network,
 };
 
@@ -91,18 +91,20 @@ impl Judge<'_> {
         in_network(address, vip, prefix).then(|| format!("{vip}/{prefix}"))
     }
 
-    /// Both kinds of health check open a TCP connection.
+    /// A port of the one transport says nothing of the other's.
     fn health(&self, service: &Service) {
         let Some(health) = &service.health else {
             return;
         };
-        if service.protocol == Protocol::Udp && health.port.is_none() {
-            let kind = match health.kind {
-                HealthKind::Tcp => "tcp = true",
-                HealthKind::Http { .. } => "http",
-            };
-            let message =
-                format!("health: {kind} for a UDP service: expected `port`, the TCP port to try");
+        if let Some(protocol) = health.kind.protocol()
+            && protocol != service.protocol
+            && health.port.is_none()
+        {
+            let message = format!(
+                "health: it looks at a {} port, of a {} service: expected `port`, which one to try",
+                protocol.name().to_uppercase(),
+                service.protocol.name().to_uppercase()
+            );
             self.of_service(service, &service.place, message);
         }
     }

@@ -30,7 +30,12 @@ async fn server(answer: Vec<u8>) -> (SocketAddr, JoinHandle<(String, bool)>) {
 }
 
 async fn probe(address: SocketAddr, expect: &[u16], timeout: Duration) -> Report {
-    let probe = HttpProbe::new(address, "www.oldboy.com", "/status?full=1", expect).unwrap();
+    let probe = HttpProbe::new(
+        address,
+        &HttpRequest::get("www.oldboy.com", "/status?full=1"),
+        expect,
+    )
+    .unwrap();
     Probe::Http(probe).run(timeout).await
 }
 
@@ -65,6 +70,76 @@ async fn a_status_that_is_not_expected_is_bad() {
     let (address, _served) = server(b"HTTP/1.1 204 No Content\r\n\r\n".into()).await;
     let report = probe(address, &[200, 301], MINUTE).await;
     assert_eq!(report, Report::bad("HTTP 204, not 200 or 301"));
+}
+
+#[tokio::test]
+async fn a_redirect_is_bad_and_says_where_it_leads() {
+    let answer = "HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n";
+    assert_eq!(
+        report_on(answer).await,
+        Report::bad("HTTP 302 to /login, not 2xx")
+    );
+}
+
+#[tokio::test]
+async fn method_and_headers_are_as_asked_for() {
+    let (address, served) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".into()).await;
+    let request = HttpRequest {
+        method: "HEAD".into(),
+        headers: vec![
+            ("user-agent".into(), "probe".into()),
+            ("X-Key".into(), "a b".into()),
+        ],
+        ..HttpRequest::get("a", "/")
+    };
+    let probe = Probe::Http(HttpProbe::new(address, &request, &[]).unwrap());
+    assert_eq!(probe.run(MINUTE).await, Report::ok("HTTP 200"));
+    let (request, _) = served.await.unwrap();
+    let expected = "HEAD / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\nuser-agent: probe\r\n\
+                    X-Key: a b\r\nConnection: close\r\n\r\n";
+    assert_eq!(request, expected);
+}
+
+#[tokio::test]
+async fn a_body_holds_what_is_expected_or_is_bad() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   4\r\nall \r\n5;x=y\r\nis we\r\n2\r\nll\r\n0\r\n\r\n";
+    let plain = "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nall is well";
+    let ended = "HTTP/1.1 200 OK\r\n\r\nall is wellx";
+    for answer in [chunked, plain, ended] {
+        for (text, report) in [
+            ("is well", Report::ok("HTTP 200 with the expected body")),
+            (
+                "unwell",
+                Report::bad("HTTP 200 without \"unwell\" in its body"),
+            ),
+        ] {
+            let (address, _served) = server(answer.into()).await;
+            let probe = HttpProbe::new(address, &HttpRequest::get("a", "/"), &[]).unwrap();
+            let probe = Probe::Http(probe.expecting_body(Some(text.into())));
+            assert_eq!(probe.run(MINUTE).await, report, "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_speaks_no_tls_is_bad() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        stream
+    });
+    let tls = TlsSpec {
+        name: "a.example".into(),
+        verify: false,
+    };
+    let probe = HttpProbe::new(address, &HttpRequest::get("a", "/"), &[]).unwrap();
+    let report = Probe::Http(probe.over_tls(Some(tls))).run(MINUTE).await;
+    assert_eq!(report.outcome, Outcome::Bad);
+    assert!(report.reason.starts_with("TLS: "), "{}", report.reason);
+    drop(served);
 }
 
 #[tokio::test]
@@ -160,7 +235,9 @@ async fn a_closed_port_refuses() {
 #[test]
 fn what_would_break_the_request_is_refused() {
     let address = "127.0.0.1:80".parse().unwrap();
-    let new = |host, path, expect: &[u16]| HttpProbe::new(address, host, path, expect).err();
+    let new = |host, path, expect: &[u16]| {
+        HttpProbe::new(address, &HttpRequest::get(host, path), expect).err()
+    };
     assert_eq!(
         new("a", "status", &[]),
         Some(InvalidHttp::Path("status".into()))
