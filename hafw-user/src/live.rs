@@ -21,7 +21,7 @@ use crate::{
 ///
 /// # Errors
 /// No node answers at the start.
-pub fn watch(socket: &Path, interval: Duration, drops: bool) -> anyhow::Result<()> {
+pub(crate) fn watch(socket: &Path, interval: Duration, drops: bool) -> anyhow::Result<()> {
     let mut last = status(socket)?;
     let mut silent = false;
     loop {
@@ -63,7 +63,7 @@ pub fn watch(socket: &Path, interval: Duration, drops: bool) -> anyhow::Result<(
 ///
 /// # Errors
 /// No node answers.
-pub fn top(socket: &Path, interval: Duration, count: Option<u32>) -> anyhow::Result<()> {
+pub(crate) fn top(socket: &Path, interval: Duration, count: Option<u32>) -> anyhow::Result<()> {
     let mut last = (status(socket)?, Instant::now());
     let mut shown = 0;
     while count.is_none_or(|count| shown < count) {

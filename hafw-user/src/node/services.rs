@@ -198,7 +198,7 @@ impl Services {
         let reset = services.any(|s| key(s) == service && s.reset_on_failure);
         let state = match event.state {
             State::Down(Cause::TimedOut) if reset => State::Down(Cause::Failed),
-            state => state,
+            state @ (State::Unknown | State::Up | State::Down(_)) => state,
         };
         let change = Change::State {
             service,
