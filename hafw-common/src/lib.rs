@@ -32,7 +32,7 @@ mod user;
 
 /// Bumped on every change of a map's layout or meaning. A controller that finds pinned maps of
 /// another version rebuilds them instead of adopting them.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// One word of node-wide facts, in [`maps::NODE`].
 #[repr(C)]

@@ -26,8 +26,9 @@ pub struct RouterConfig {
     pub virtual_mac: u64,
     /// Explicit padding.
     pub reserved: u64,
-    /// From whom adverts are taken, sent to `source`; the first is 0 where they are multicast.
-    pub unicast_peers: [[u8; 4]; MAX_UNICAST_PEERS],
+    /// From whom adverts are taken, sent to `source` ([`crate::v4_mapped`]); the first is 0 where
+    /// they are multicast.
+    pub unicast_peers: [[u8; 16]; MAX_UNICAST_PEERS],
 }
 
 /// Peers that a router can have by unicast.
@@ -38,7 +39,7 @@ impl RouterConfig {
     #[must_use]
     #[inline(always)]
     pub const fn is_unicast(&self) -> bool {
-        u32::from_ne_bytes(self.unicast_peers[0]) != 0
+        u128::from_ne_bytes(self.unicast_peers[0]) != 0
     }
 }
 

@@ -40,9 +40,8 @@ struct Datagram {
     ipv6: bool,
     /// It went to the group.
     to_group: bool,
-    /// Over IPv4: both addresses.
-    v4_source: [u8; 4],
-    v4_destination: [u8; 4],
+    /// Destination address, [`v4_mapped`].
+    destination: [u8; 16],
 }
 
 /// Judges an IPv4 frame of protocol 112, and acts on it if it is a valid advert for a router here.
@@ -91,8 +90,7 @@ fn over_ipv4<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result
         pseudo_header,
         ipv6: false,
         to_group,
-        v4_source: ip.src_addr,
-        v4_destination: ip.dst_addr,
+        destination: v4_mapped(ip.dst_addr),
     };
     judge(packet, tables, &datagram)
 }
@@ -100,13 +98,11 @@ fn over_ipv4<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result
 #[inline(always)]
 fn over_ipv6<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result<(), Counter> {
     let ip = Ip::of(packet).ok_or(Counter::PassRunt)?;
-    if ip.destination != Address::from(VRRP_GROUP_V6) {
-        return Err(Counter::AdvertUnicast);
-    }
+    let to_group = ip.destination == Address::from(VRRP_GROUP_V6);
     if !ip.is_sound(packet) {
         return Err(Counter::AdvertBadIpHeader);
     }
-    if ip.hop_limit != VRRP_TTL {
+    if to_group && ip.hop_limit != VRRP_TTL {
         return Err(Counter::AdvertBadTtl);
     }
     let datagram = Datagram {
@@ -116,9 +112,8 @@ fn over_ipv6<P: PacketMut + ?Sized, T: Tables>(packet: &P, tables: &T) -> Result
         // The length comes with the message's.
         pseudo_header: ip.pseudo_header(0),
         ipv6: true,
-        to_group: true,
-        v4_source: [0; 4],
-        v4_destination: [0; 4],
+        to_group,
+        destination: ip.destination.octets(),
     };
     judge(packet, tables, &datagram)
 }
@@ -213,21 +208,29 @@ fn check_way(datagram: &Datagram, config: &RouterConfig) -> Result<(), Counter> 
     if to_group {
         return Err(Counter::AdvertForeignSource);
     }
-    if v4_mapped(datagram.v4_destination) != config.source {
+    if datagram.destination != config.source {
         return Err(Counter::AdvertUnicast);
     }
-    let source = u32::from_ne_bytes(datagram.v4_source);
-    // A difference of 0, less 1, has its highest bit set. No branch for each peer: the verifier would
-    // follow all their combinations.
+    let source = words(datagram.source);
+    // A difference of 0, folded into 32 bits, less 1, has its highest bit set. No branch for each
+    // peer: the verifier would follow all their combinations.
     let mut found = 0u64;
     for peer in &config.unicast_peers {
-        found |= u64::from(u32::from_ne_bytes(*peer) ^ source).wrapping_sub(1);
+        let peer = words(*peer);
+        let difference = (peer[0] ^ source[0]) | (peer[1] ^ source[1]);
+        let folded = (difference >> 32) | (difference & 0xffff_ffff);
+        found |= folded.wrapping_sub(1);
     }
-    if found >> 63 != 0 && source != 0 {
+    if found >> 63 != 0 && source != [0; 2] {
         Ok(())
     } else {
         Err(Counter::AdvertForeignSource)
     }
+}
+
+#[inline(always)]
+fn words(address: [u8; 16]) -> [u64; 2] {
+    bytemuck::cast(address)
 }
 
 /// Ends the lease if the advert does.

@@ -81,18 +81,21 @@ pub(crate) fn vip<T: Tables>(tables: &T, address: [u8; 4]) -> Option<Vip> {
 /// for a VIP on another link is none of ours.
 #[inline(always)]
 fn vip_here<T: Tables>(tables: &T, iface: &Iface, address: [u8; 4]) -> Option<(Vip, u64)> {
-    let vip = here(tables, vip(tables, address)?)?;
-    let mac = match tables.router(vip.router)?.virtual_mac {
+    here(tables, iface, vip(tables, address)?)
+}
+
+/// The VIP and the MAC that it goes by, if its router lives on this interface.
+#[inline(always)]
+pub(crate) fn here<T: Tables>(tables: &T, iface: &Iface, vip: Vip) -> Option<(Vip, u64)> {
+    let router = tables.router(vip.router)?;
+    if router.iface != tables.iface_slot() {
+        return None;
+    }
+    let mac = match router.virtual_mac {
         0 => iface.mac,
         mac => mac,
     };
     Some((vip, mac))
-}
-
-/// The VIP, if its router lives on this interface.
-#[inline(always)]
-pub(crate) fn here<T: Tables>(tables: &T, vip: Vip) -> Option<Vip> {
-    (tables.router(vip.router)?.iface == tables.iface_slot()).then_some(vip)
 }
 
 /// Counts a claim, and reports it unless one of the router's was reported just before.

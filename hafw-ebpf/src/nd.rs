@@ -48,10 +48,10 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     } else {
         ip.source
     };
-    let (address, vip, is_claim) = if let Some(vip) = vip_here(tables, claimed) {
+    let (address, (vip, mac), is_claim) = if let Some(vip) = vip_here(tables, iface, claimed) {
         (claimed, vip, true)
     } else if kind == ND_SOLICITATION
-        && let Some(vip) = vip_here(tables, target)
+        && let Some(vip) = vip_here(tables, iface, target)
     {
         (target, vip, false)
     } else {
@@ -61,8 +61,9 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     if sender == INVALID {
         return Some(Counter::DropNdInvalid);
     }
-    // What we sent, reflected by the network, claims nothing and asks nothing.
-    if sender == iface.mac {
+    // What we sent, reflected by the network, claims nothing and asks nothing. Nor does a virtual MAC,
+    // which is the router's on whatever node.
+    if sender == mac {
         return Some(Counter::PassNd);
     }
     if is_claim {
@@ -72,7 +73,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     if !attracts(tables, vip.router) {
         return Some(Counter::DropNdStandby);
     }
-    Some(answer(packet, iface, ip, target, sender))
+    Some(answer(packet, mac_from_word(mac), ip, target, sender))
 }
 
 /// The VIP with this address.
@@ -84,10 +85,10 @@ pub(crate) fn vip<T: Tables>(tables: &T, address: Address) -> Option<Vip> {
     tables.vip(address.octets())
 }
 
-/// The VIP with this address, if its router lives on this interface.
+/// The VIP with this address and the MAC that it goes by, if its router lives on this interface.
 #[inline(always)]
-fn vip_here<T: Tables>(tables: &T, address: Address) -> Option<Vip> {
-    here(tables, vip(tables, address)?)
+fn vip_here<T: Tables>(tables: &T, iface: &Iface, address: Address) -> Option<(Vip, u64)> {
+    here(tables, iface, vip(tables, address)?)
 }
 
 /// No MAC has bits above 48.
@@ -199,12 +200,11 @@ fn is_solicited_node(address: Address) -> bool {
 #[inline(always)]
 fn answer<P: PacketMut + ?Sized>(
     packet: &mut P,
-    iface: &Iface,
+    ours: [u8; 6],
     ip: &Ip,
     target: Address,
     asker: u64,
 ) -> Counter {
-    let ours = mac_from_word(iface.mac);
     let (destination, mac, flags) = if ip.source == Address::UNSPECIFIED {
         let all = Address::from(ALL_NODES);
         (all, ALL_NODES_MAC, ND_ROUTER | ND_OVERRIDE)

@@ -4,7 +4,7 @@ use hafw_common::{
     counters::Counter,
     iface::Iface,
     mac_from_word, mac_to_word,
-    proto::{ETH_8021AD, ETH_8021Q, ETH_ARP, ETH_IPV4, ETH_IPV6, virtual_mac_v4},
+    proto::{ETH_8021AD, ETH_8021Q, ETH_ARP, ETH_IPV4, ETH_IPV6, virtual_mac_v4, virtual_mac_v6},
 };
 use network_types::eth::EthHdr;
 
@@ -52,7 +52,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(packet: &mut P, tables: &T) -> 
         Addressed::ToUs
     } else if ethernet.dst_addr[0] & GROUP_BIT != 0 {
         Addressed::ToGroup
-    } else if destination & VIRTUAL_MAC_MASK == VIRTUAL_MAC {
+    } else if is_virtual_mac(destination) {
         match to_virtual_mac(packet, tables, &iface, destination) {
             Ok(()) => Addressed::ToUs,
             Err(counter) => return counter.into(),
@@ -65,8 +65,17 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(packet: &mut P, tables: &T) -> 
 
 /// The first five bytes of a MAC, as a word.
 const VIRTUAL_MAC_MASK: u64 = 0xff_ffff_ffff;
-/// Those of the IPv4 routers' virtual MACs.
-const VIRTUAL_MAC: u64 = mac_to_word(virtual_mac_v4(0));
+/// Those of the virtual MACs of routers over IPv4 and over IPv6.
+const VIRTUAL_MACS: [u64; 2] = [
+    mac_to_word(virtual_mac_v4(0)),
+    mac_to_word(virtual_mac_v6(0)),
+];
+
+#[inline(always)]
+const fn is_virtual_mac(destination: u64) -> bool {
+    let family = destination & VIRTUAL_MAC_MASK;
+    family == VIRTUAL_MACS[0] || family == VIRTUAL_MACS[1]
+}
 
 /// A frame to a virtual MAC: if its router is ours and attracts, the frame goes on as one to us, which
 /// the stack takes too. Two nodes share the MAC, and a switch that does not know its place sends the
@@ -79,7 +88,10 @@ fn to_virtual_mac<P: PacketMut + ?Sized, T: Tables>(
     destination: u64,
 ) -> Result<(), Counter> {
     let router = tables
-        .router_of((destination >> 40) as u8, false)
+        .router_of(
+            (destination >> 40) as u8,
+            destination & VIRTUAL_MAC_MASK == VIRTUAL_MACS[1],
+        )
         .ok_or(Counter::PassForeignMac)?;
     let config = tables.router(router).ok_or(Counter::PassForeignMac)?;
     if config.virtual_mac != destination {

@@ -1,93 +1,20 @@
-//! Routers that do not speak to the group, or that go by a virtual MAC.
+//! Routers that go by a virtual MAC.
 
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
     time::Duration,
 };
 
 use hafw_lab::{
-    Lab, Scope, Signal, Station, VIP_BBS, VIP_WWW, pause,
-    peers::{
-        Capture, ECHO_PORT, Echo, Hafw, Keepalived, Router, Timing, WebServer, hafw_config,
-        lesson_sites,
-    },
+    Lab, Scope, Signal, Station, VIP_BBS, VIP_LINK_LOCAL, VIP_WWW, VIP_WWW_V6, pause,
+    peers::{ECHO_PORT, Echo, Hafw, Router, Timing, WebServer, hafw_config, lesson_sites},
     probe::{Observer, Seen, UdpProbe},
     wait_until,
 };
 
-use crate::pair::{PATIENCE, wait_for_address};
+use crate::pair::PATIENCE;
 
 const TIMING: Timing = Timing::V3Tenth;
-const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 5), Ipv4Addr::new(10, 0, 0, 6)];
-
-fn hafw_among_peers(lab: &Lab, node: usize) -> Hafw {
-    let station = Station::NODES[node];
-    let text = hafw_config(&lab[station], &[Router::oldboy(station, TIMING)], "");
-    let peers = format!("vrid = 51\nunicast_peers = [\"{}\"]\n", ADDRESSES[1 - node]);
-    let text = text.replace("vrid = 51\n", &peers);
-    Hafw::start(&lab[station], &text).unwrap()
-}
-
-fn keepalived_among_peers(lab: &Lab, node: usize) -> Keepalived {
-    let station = Station::NODES[node];
-    let Router { priority, .. } = Router::oldboy(station, TIMING);
-    let text = format!(
-        "global_defs {{\n vrrp_version 3\n}}\nvrrp_instance oldboy {{\n state BACKUP\n \
-         interface eth0\n virtual_router_id 51\n priority {priority}\n advert_int 0.1\n \
-         unicast_src_ip {}\n unicast_peer {{\n {}\n }}\n \
-         virtual_ipaddress {{\n {VIP_WWW}/24\n }}\n}}\n",
-        ADDRESSES[node],
-        ADDRESSES[1 - node]
-    );
-    let mut peer = Keepalived::with_config(&lab[station], &text).unwrap();
-    peer.daemon.start().unwrap();
-    peer
-}
-
-fn wait_for_keepalived(lab: &Lab, node: usize, owns: bool) {
-    let host = &lab[Station::NODES[node]];
-    wait_for_address(host, &format!("{VIP_WWW}/24"), owns);
-}
-
-#[test]
-#[ignore = "requires root"]
-fn keepalived_stands_by_for_hafw_by_unicast() {
-    let lab = Lab::new("unibefore").unwrap();
-    let mut ours = hafw_among_peers(&lab, 0);
-    ours.wait_for_router("oldboy", "active", PATIENCE).unwrap();
-    let capture = Capture::start(&lab[Station::Observer], "ip proto 112").unwrap();
-    let _peer = keepalived_among_peers(&lab, 1);
-
-    pause(TIMING.active_down_interval(100) * 3).unwrap();
-    wait_for_keepalived(&lab, 1, false);
-    ours.daemon.stop(PATIENCE).unwrap();
-    wait_for_keepalived(&lab, 1, true);
-    ours.daemon.start().unwrap();
-    ours.wait_for_router("oldboy", "active", PATIENCE).unwrap();
-    wait_for_keepalived(&lab, 1, false);
-
-    let lines = capture.stop().unwrap().join("\n");
-    assert!(!lines.contains("224.0.0.18"), "{lines}");
-}
-
-#[test]
-#[ignore = "requires root"]
-fn hafw_stands_by_for_keepalived_by_unicast() {
-    let lab = Lab::new("unibehind").unwrap();
-    let mut peer = keepalived_among_peers(&lab, 0);
-    wait_for_keepalived(&lab, 0, true);
-    let mut ours = hafw_among_peers(&lab, 1);
-    ours.wait_for_router("oldboy", "backup", PATIENCE).unwrap();
-    pause(TIMING.active_down_interval(100) * 3).unwrap();
-    ours.wait_for_router("oldboy", "backup", Duration::from_secs(1))
-        .unwrap();
-
-    peer.daemon.stop(PATIENCE).unwrap();
-    ours.wait_for_router("oldboy", "active", PATIENCE).unwrap();
-    peer.daemon.start().unwrap();
-    ours.wait_for_router("oldboy", "backup", PATIENCE).unwrap();
-    wait_for_keepalived(&lab, 0, true);
-}
 
 /// A node with both routers, a service, the lesson's sites and virtual MACs.
 fn virtual_node(lab: &Lab, station: Station) -> Hafw {
@@ -207,4 +134,95 @@ fn a_virtual_mac_moves_from_port_to_port_and_neighbours_keep_it() {
         .output("ip", &["neighbour", "show", &VIP_WWW.to_string()])
         .unwrap();
     assert!(neighbours.contains(SHOWN), "{neighbours}");
+}
+
+/// A node with a router over IPv6 that goes by its virtual MAC, and the proxy on its VIP. `more`: of
+/// the router.
+fn virtual_node_v6(lab: &Lab, node: usize, more: &str) -> Hafw {
+    let station = Station::NODES[node];
+    let host = &lab[station];
+    let priority = [150, 100][node];
+    let text = format!(
+        "\n[[virtual_router]]\nname = \"six\"\ninterface = \"eth0\"\nvrid = 51\n\
+         priority = {priority}\nvirtual_mac = true\n\
+         vips = [\"{VIP_LINK_LOCAL}/64\", \"{VIP_WWW_V6}/64\"]\n{more}\n\
+         [[upstream]]\nname = \"web\"\nserver = [{{ address = \"{}:80\" }}]\n\
+         [[server]]\nlisten = [\"[{VIP_WWW_V6}]:80\"]\ndefault = true\n\
+         [[server.route]]\nupstream = \"web\"\n",
+        Station::Web01.address()
+    );
+    Hafw::start(host, &hafw_config(host, &[], &text)).unwrap()
+}
+
+fn virtual_mac_over_ipv6_moves(purpose: &str, more: [String; 2]) {
+    const MAC: [u8; 6] = [0, 0, 0x5e, 0, 2, 51];
+    const SHOWN: &str = "00:00:5e:00:02:33";
+    let lab = Lab::new(purpose).unwrap();
+    lab.enable_ipv6().unwrap();
+    let _web = WebServer::start(&lab[Station::Web01]).unwrap();
+    let observer = Observer::start(&lab[Station::Observer], &[VIP_WWW_V6]).unwrap();
+    let mut nodes = [0, 1].map(|node| virtual_node_v6(&lab, node, &more[node]));
+    let settle = |nodes: &mut [Hafw; 2]| {
+        nodes[0].wait_for_router("six", "active", PATIENCE).unwrap();
+        nodes[1].wait_for_router("six", "backup", PATIENCE).unwrap();
+    };
+    let url = format!("http://[{VIP_WWW_V6}]/whoami");
+    let page = |lab: &Lab, port: &str| {
+        wait_until(PATIENCE, "the proxy to answer", || {
+            let args = ["-sS", "--max-time", "2", &url];
+            let page = lab[Station::Client].output("curl", &args);
+            let page = page.map_err(|error| error.to_string())?;
+            let learnt = port_of(lab, SHOWN);
+            if page.contains("web01") && learnt == port {
+                Ok(())
+            } else {
+                Err(format!("{page} by way of {learnt}"))
+            }
+        })
+        .unwrap();
+    };
+    settle(&mut nodes);
+    page(&lab, "lb01");
+
+    nodes[0]
+        .daemon
+        .signal(Scope::Process, Signal::SIGKILL)
+        .unwrap();
+    nodes[1].wait_for_router("six", "active", PATIENCE).unwrap();
+    page(&lab, "lb02");
+    nodes[0].daemon.start().unwrap();
+    settle(&mut nodes);
+    page(&lab, "lb01");
+
+    let seen = observer.stop().unwrap();
+    let mut answers = 0;
+    for event in &seen.events {
+        match event.seen {
+            Seen::Reply { vip, mac } | Seen::Announcement { vip, mac } => {
+                assert_eq!((vip, mac), (IpAddr::from(VIP_WWW_V6), MAC));
+                answers += 1;
+            }
+            Seen::Advert { .. } => {}
+        }
+    }
+    assert!(answers > 0);
+    let neighbours = ["-6", "neighbour", "show", &VIP_WWW_V6.to_string()];
+    let neighbours = lab[Station::Client].output("ip", &neighbours).unwrap();
+    assert!(neighbours.contains(SHOWN), "{neighbours}");
+}
+
+#[test]
+#[ignore = "requires root"]
+fn a_virtual_mac_over_ipv6_moves_and_the_proxy_with_it() {
+    virtual_mac_over_ipv6_moves("vmac6", [String::new(), String::new()]);
+}
+
+#[test]
+#[ignore = "requires root"]
+fn a_virtual_mac_moves_among_unicast_peers_too() {
+    let peers = ["2001:db8::6", "2001:db8::5"];
+    virtual_mac_over_ipv6_moves(
+        "vmac6uni",
+        peers.map(|peer| format!("unicast_peers = [\"{peer}\"]\n")),
+    );
 }

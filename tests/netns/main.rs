@@ -33,3 +33,4 @@ mod service_manager;
 mod split_brain;
 mod spread;
 mod tracking;
+mod unicast;

@@ -114,7 +114,7 @@ pub struct Router {
     /// Answer with the virtual MAC of the VRID.
     pub virtual_mac: bool,
     /// To whom adverts go by unicast, and from whom they are taken; none: multicast.
-    pub unicast_peers: Vec<Located<Ipv4Addr>>,
+    pub unicast_peers: Vec<Located<IpAddr>>,
     /// Name of the routers that move together.
     pub sync_group: Option<Located<String>>,
     /// Accept_Mode.
@@ -136,6 +136,27 @@ impl Router {
     #[must_use]
     pub fn is_ipv6(&self) -> bool {
         self.vips.iter().any(|vip| vip.address.is_ipv6())
+    }
+
+    /// Over IPv6: whether its adverts go from and to link-local addresses. Those to unicast peers
+    /// elsewhere do not.
+    #[must_use]
+    pub fn speaks_on_link(&self) -> bool {
+        let near = |peer: &Located<IpAddr>| match peer.value {
+            IpAddr::V6(peer) => peer.is_unicast_link_local(),
+            IpAddr::V4(_) => true,
+        };
+        self.unicast_peers.iter().all(near)
+    }
+
+    /// The kind of address that its adverts leave from, for messages.
+    #[must_use]
+    pub fn source_kind(&self) -> &'static str {
+        match (self.is_ipv6(), self.speaks_on_link()) {
+            (false, _) => "IPv4",
+            (true, true) => "link-local IPv6",
+            (true, false) => "global IPv6",
+        }
     }
 }
 

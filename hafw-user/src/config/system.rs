@@ -113,13 +113,15 @@ pub(super) fn in_network(address: IpAddr, other: IpAddr, prefix: u8) -> bool {
 }
 
 /// Where a router's adverts leave from: the first address of its interface that is no VIP; over
-/// IPv6 the first link-local one (RFC 9568 §5.1.2.1).
+/// IPv6 the first link-local one (RFC 9568 §5.1.2.1), unless it has unicast peers that such a one
+/// does not reach.
 #[must_use]
 pub fn source_of(router: &Router, interface: &InterfaceFacts) -> Option<IpAddr> {
     let is_vip = |address| router.vips.iter().any(|vip| vip.address == address);
+    let near = router.speaks_on_link();
     let fits = |address: &IpAddr| match address {
         IpAddr::V4(_) => !router.is_ipv6(),
-        IpAddr::V6(v6) => router.is_ipv6() && v6.is_unicast_link_local(),
+        IpAddr::V6(v6) => router.is_ipv6() && v6.is_unicast_link_local() == near,
     };
     interface
         .addresses
@@ -213,11 +215,7 @@ fn waited_for(config: &Config, facts: &SystemFacts) -> Vec<Warning> {
     let without_source = config.routers.iter().filter_map(|router| {
         let name = &router.interface;
         let interface = facts.interfaces.get(&name.value)?;
-        let what = if router.is_ipv6() {
-            "link-local IPv6"
-        } else {
-            "IPv4"
-        };
+        let what = router.source_kind();
         source_of(router, interface).is_none().then(|| Warning {
             place: name.place.clone(),
             message: format!(
@@ -279,7 +277,7 @@ impl Judge<'_> {
             );
         }
         for peer in &router.unicast_peers {
-            if let Some(owner) = self.facts.owner(peer.value.into()) {
+            if let Some(owner) = self.facts.owner(peer.value) {
                 let message = format!(
                     "unicast_peers: {}: {owner} of this node has this address: name the peers' alone",
                     peer.value

@@ -79,7 +79,7 @@ mod tests {
         iface: 0,
         virtual_mac: 0,
         reserved: 0,
-        unicast_peers: [[0; 4]; MAX_UNICAST_PEERS],
+        unicast_peers: [[0; 16]; MAX_UNICAST_PEERS],
     };
     const LEASE: Lease = Lease {
         renewed_at: 1_000,

@@ -16,11 +16,7 @@ impl Node {
             let lacks_source = || {
                 let source = self.sources.get(index).copied().flatten();
                 source.is_none().then(|| {
-                    let kind = if router.is_ipv6() {
-                        "link-local IPv6"
-                    } else {
-                        "IPv4"
-                    };
+                    let kind = router.source_kind();
                     format!(
                         "its interface has no {kind} address of its own, for adverts to leave from"
                     )

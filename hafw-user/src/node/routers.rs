@@ -159,10 +159,10 @@ pub(super) fn virtual_mac(router: &Router) -> Option<[u8; 6]> {
     })
 }
 
-fn unicast_peers(router: &Router) -> [[u8; 4]; MAX_UNICAST_PEERS] {
-    let mut peers = [[0; 4]; MAX_UNICAST_PEERS];
+fn unicast_peers(router: &Router) -> [[u8; 16]; MAX_UNICAST_PEERS] {
+    let mut peers = [[0; 16]; MAX_UNICAST_PEERS];
     for (place, peer) in peers.iter_mut().zip(&router.unicast_peers) {
-        *place = peer.value.octets();
+        *place = mapped(peer.value);
     }
     peers
 }

@@ -4,15 +4,17 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Sends whole IPv4 datagrams out of one interface.
+/// Sends whole IP datagrams out of one interface.
 #[derive(Debug)]
 pub struct UnicastSender {
-    socket: Socket,
+    v4: Socket,
+    /// None on a host without IPv6.
+    v6: Option<Socket>,
 }
 
 impl UnicastSender {
@@ -21,11 +23,22 @@ impl UnicastSender {
     /// # Errors
     /// No such interface, or no permission.
     pub fn open(ifname: &str) -> io::Result<Self> {
-        // IPPROTO_RAW: with the IP header, and on no receive path (raw(7)).
-        let protocol = Protocol::from(libc::IPPROTO_RAW);
-        let socket = Socket::new(Domain::IPV4, Type::RAW.nonblocking(), Some(protocol))?;
-        socket.bind_device(Some(ifname.as_bytes()))?;
-        Ok(Self { socket })
+        let open = |domain| {
+            // IPPROTO_RAW: with the IP header, and on no receive path (raw(7)); over IPv6 alike.
+            let protocol = Protocol::from(libc::IPPROTO_RAW);
+            let socket = Socket::new(domain, Type::RAW.nonblocking(), Some(protocol))?;
+            socket.bind_device(Some(ifname.as_bytes()))?;
+            Ok::<_, io::Error>(socket)
+        };
+        let v6 = match open(Domain::IPV6) {
+            Ok(socket) => Some(socket),
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self {
+            v4: open(Domain::IPV4)?,
+            v6,
+        })
     }
 
     /// Sends one datagram. One that waits for the neighbour's MAC counts as sent, and so does one to
@@ -34,10 +47,14 @@ impl UnicastSender {
     /// # Errors
     /// The interface is down or gone, there is no route by it, its queue is full, or a rule of
     /// netfilter dropped the datagram (EPERM).
-    pub fn send(&self, peer: Ipv4Addr, datagram: &[u8]) -> io::Result<()> {
+    pub fn send(&self, peer: IpAddr, datagram: &[u8]) -> io::Result<()> {
+        let socket = match peer {
+            IpAddr::V4(_) => &self.v4,
+            IpAddr::V6(_) => self.v6.as_ref().ok_or(io::ErrorKind::Unsupported)?,
+        };
         // The port of a raw socket's address is the protocol, or 0.
-        let to = SocketAddrV4::new(peer, 0);
-        match self.socket.send_to(datagram, &to.into()) {
+        let to = SocketAddr::new(peer, 0);
+        match socket.send_to(datagram, &to.into()) {
             Ok(sent) if sent == datagram.len() => Ok(()),
             Ok(_) => Err(io::ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == io::ErrorKind::HostUnreachable => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     os::fd::{AsFd as _, BorrowedFd},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -30,6 +30,9 @@ use crate::{
 const GRACE_MARGIN: Duration = Duration::from_secs(1);
 /// How much a grace is prolonged by, when something does.
 const GRACE_MORE: Duration = Duration::from_secs(10);
+/// How often a virtual MAC is shown to the switches: well below the five minutes, or the fifteen
+/// seconds of a changing spanning tree, after which they forget one (IEEE 802.1Q, 802.1D).
+const SHOW: Duration = Duration::from_secs(5);
 
 /// One virtual router of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +47,7 @@ pub struct RouterSpec {
     /// grace at it.
     pub virtual_mac: Option<[u8; 6]>,
     /// To whom adverts go by unicast; none: to the group.
-    pub unicast_peers: Vec<Ipv4Addr>,
+    pub unicast_peers: Vec<IpAddr>,
     /// Routers with the same one move together.
     pub sync_group: Option<String>,
 }
@@ -101,6 +104,8 @@ struct Router {
     /// The priority of the last renewal, while Active.
     active_with: Option<u8>,
     handoff: Handoff,
+    /// When the virtual MAC was last shown to the switches, where adverts do not do that.
+    shown_at: Option<Instant>,
     /// The peer whose release makes us Active: it is in its grace once the lease is ours.
     took_over_from: Option<[u8; 6]>,
     grace: Option<Grace>,
@@ -144,6 +149,7 @@ impl Driver {
             spec,
             active_with: None,
             handoff: Handoff::default(),
+            shown_at: None,
             took_over_from: None,
             grace: None,
             heard_from: None,
@@ -305,6 +311,24 @@ impl Driver {
         ))
     }
 
+    /// Adverts to unicast peers leave from the interface's own MAC: the switches would forget where
+    /// the virtual one is, and flood.
+    fn show_virtual_mac(&mut self, index: usize, now: Instant) {
+        let router = &mut self.routers[index];
+        let spec = &router.spec;
+        let (Some(mac), false) = (spec.virtual_mac, spec.unicast_peers.is_empty()) else {
+            return;
+        };
+        if router.shown_at.is_some_and(|at| now < at + SHOW) {
+            return;
+        }
+        router.shown_at = Some(now);
+        let wire = &self.lanes[spec.interface].wire;
+        if let Some(Err(error)) = wire.as_ref().map(|wire| wire.show(mac, &spec.router)) {
+            debug!(router = spec.name, %error, "cannot show the virtual MAC to the switches");
+        }
+    }
+
     fn send_from(&mut self, index: usize, mac: Option<[u8; 6]>, advert: &Advertisement) -> bool {
         let router = &mut self.routers[index];
         let spec = &router.spec;
@@ -426,6 +450,7 @@ impl Effects for Driver {
             self.leases.hand_off(index, mac, until);
         }
         router.active_with = Some(priority.get());
+        self.show_virtual_mac(index, t);
     }
 
     fn revoke(&mut self, index: usize, revocation: Revocation, now: Instant) {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr},
     os::fd::{AsFd as _, BorrowedFd},
 };
 
@@ -10,8 +10,8 @@ use hafw_common::proto::{VRRP_GROUP_V4, VRRP_GROUP_V6};
 use hafw_vrrp::{
     RouterConfig,
     wire::{
-        Advertisement, advert_datagram, advert_frame, advert_frame_v6, gratuitous_arp,
-        neighbour_advert,
+        Advertisement, advert_datagram, advert_datagram_v6, advert_frame, advert_frame_v6,
+        gratuitous_arp, neighbour_advert,
     },
 };
 use thiserror::Error;
@@ -117,20 +117,36 @@ impl Wire {
     /// To each peer. One that has no MAC does not hear us, but that of the others does not suffer.
     pub(super) fn advertise_to(
         &mut self,
-        peers: &[Ipv4Addr],
+        peers: &[IpAddr],
         config: &RouterConfig,
         advert: &Advertisement,
     ) -> io::Result<()> {
-        let IpAddr::V4(source) = config.source else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
         for peer in peers {
-            let message = advert.emit(config.source, (*peer).into(), config.checksum);
-            let datagram = advert_datagram(source, *peer, self.id, &message);
-            self.id = self.id.wrapping_add(1);
+            let message = advert.emit(config.source, *peer, config.checksum);
+            let datagram = match (config.source, *peer) {
+                (IpAddr::V4(source), IpAddr::V4(peer)) => {
+                    self.id = self.id.wrapping_add(1);
+                    advert_datagram(source, peer, self.id, &message)
+                }
+                (IpAddr::V6(source), IpAddr::V6(peer)) => {
+                    advert_datagram_v6(source, peer, &message)
+                }
+                (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+                    return Err(io::ErrorKind::Unsupported.into());
+                }
+            };
             self.unicast.send(*peer, &datagram)?;
         }
         Ok(())
+    }
+
+    /// Shows the switches where this MAC is, by the announcement of one address.
+    pub(super) fn show(&self, mac: [u8; 6], config: &RouterConfig) -> io::Result<()> {
+        match config.addresses.first() {
+            None => Ok(()),
+            Some(IpAddr::V4(vip)) => self.send(&gratuitous_arp(mac, *vip)),
+            Some(IpAddr::V6(vip)) => self.send(&neighbour_advert(mac, *vip)),
+        }
     }
 
     /// Each address at this MAC, or the interface's own.

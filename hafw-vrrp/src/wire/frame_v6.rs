@@ -47,13 +47,30 @@ pub fn advert_frame_v6(source_mac: [u8; 6], source: Ipv6Addr, message: &[u8]) ->
     frame
 }
 
+/// As [`advert_frame_v6`], the datagram alone, to one router by its own address.
+#[must_use]
+pub fn advert_datagram_v6(source: Ipv6Addr, peer: Ipv6Addr, message: &[u8]) -> Vec<u8> {
+    let mut datagram = vec![0; IPV6 + message.len()];
+    write_datagram(&mut datagram, source, peer, message);
+    datagram
+}
+
 /// Writes every byte of `frame`, which has room for the headers and the message.
 fn write(frame: &mut [u8], source_mac: [u8; 6], source: Ipv6Addr, message: &[u8]) {
     write_ethernet(frame, VRRP_GROUP_MAC_V6, source_mac, ETH_IPV6);
-    let (ip, payload) = frame[ETHERNET..].split_at_mut(IPV6);
+    write_datagram(
+        &mut frame[ETHERNET..],
+        source,
+        VRRP_GROUP_V6.into(),
+        message,
+    );
+}
+
+fn write_datagram(datagram: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) {
+    let (ip, payload) = datagram.split_at_mut(IPV6);
     // At most VRRP_MAX_LEN.
     let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
-    write_ip(ip, IP_VRRP, length, source, VRRP_GROUP_V6.into());
+    write_ip(ip, IP_VRRP, length, source, destination);
     ip[field::VERSION_CLASS_FLOW].copy_from_slice(&VERSION_CLASS_FLOW);
     payload.copy_from_slice(message);
 }

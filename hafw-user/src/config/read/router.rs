@@ -1,7 +1,7 @@
 //! `[[virtual_router]]`.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
@@ -201,23 +201,21 @@ fn kind(table: &Section) -> Option<bool> {
 }
 
 /// All that are right.
-fn unicast_peers(section: &Section) -> Vec<Located<Ipv4Addr>> {
+fn unicast_peers(section: &Section) -> Vec<Located<IpAddr>> {
     let mut peers = Vec::new();
     for Located { value, place } in section.strings("unicast_peers").unwrap_or_default() {
-        match value.parse::<Ipv4Addr>() {
-            Ok(peer) if on_a_link(peer.into()) => peers.push(Located { value: peer, place }),
+        match value.parse::<IpAddr>() {
+            Ok(peer) if on_a_link(peer) => peers.push(Located { value: peer, place }),
             Ok(_) => section.note(
                 &place,
                 format!("unicast_peers: {value:?}: no host can have this address on a link"),
             ),
-            Err(_) => {
-                let why = if value.parse::<Ipv6Addr>().is_ok() {
-                    "IPv6 is not in this version"
-                } else {
-                    "expected the IPv4 address of a peer, such as \"10.0.0.6\""
-                };
-                section.note(&place, format!("unicast_peers: {value:?}: {why}"));
-            }
+            Err(_) => section.note(
+                &place,
+                format!(
+                    "unicast_peers: {value:?}: expected the address of a peer, such as \"10.0.0.6\""
+                ),
+            ),
         }
     }
     peers

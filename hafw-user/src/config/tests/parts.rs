@@ -41,11 +41,15 @@ fn contradictions_name_both_places() {
         ),
         (
             "vrid = 52",
-            "vrid = 52\nunicast_peers = [\"fe80::6\", \"lb02\"]",
-            "f:31:18: virtual_router \"oldgirl\": unicast_peers: \"fe80::6\": IPv6 is not in this \
-             version\n\
-             f:31:29: virtual_router \"oldgirl\": unicast_peers: \"lb02\": expected the IPv4 address \
-             of a peer, such as \"10.0.0.6\"",
+            "vrid = 52\nunicast_peers = [\"lb02\"]",
+            "f:31:18: virtual_router \"oldgirl\": unicast_peers: \"lb02\": expected the address of a \
+             peer, such as \"10.0.0.6\"",
+        ),
+        (
+            "vrid = 52",
+            "vrid = 52\nunicast_peers = [\"fe80::6\"]",
+            "f:31:18: virtual_router \"oldgirl\": unicast_peers: fe80::6: its VIPs are IPv4: expected \
+             peers' addresses of that family",
         ),
         (
             "{ check = \"script\" }",
