@@ -1,11 +1,9 @@
 //! Probes of upstream servers. The main thread makes them, once for all workers, and tells these
 //! what it has found.
 
-use std::net::SocketAddr;
-
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
     task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -35,12 +33,13 @@ impl Probers {
                 continue;
             };
             for server in &upstream.servers {
-                let Address::Ip(address) = server.address else {
+                // One that has no address yet.
+                if matches!(server.address, Address::Name { .. }) {
                     continue;
-                };
+                }
                 let prober = Prober {
                     upstream: upstream.name.clone(),
-                    address,
+                    address: server.address.clone(),
                     health: health.clone(),
                 };
                 tasks.push(tokio::task::spawn_local(prober.run(reports.clone())));
@@ -58,7 +57,7 @@ impl Drop for Probers {
 
 struct Prober {
     upstream: String,
-    address: SocketAddr,
+    address: Address,
     health: Health,
 }
 
@@ -71,12 +70,12 @@ impl Prober {
             ticks.tick().await;
             let probed = self.probe().await;
             if let Some(is_up) = verdict.observe(probed.is_ok(), &self.health) {
-                let (upstream, address) = (&self.upstream, self.address);
+                let (upstream, address) = (&self.upstream, &self.address);
                 match probed {
                     Ok(()) => info!(upstream, %address, "probes say that the server is up"),
                     Err(why) => warn!(upstream, %address, why, "probes say that it is down"),
                 }
-                reports.tell(upstream, &Address::Ip(address), is_up);
+                reports.tell(upstream, address, is_up);
             }
         }
     }
@@ -86,21 +85,34 @@ impl Prober {
             timeout: patience, ..
         } = self.health;
         let probed = timeout(patience, async {
-            let mut address = self.address;
-            address.set_port(self.health.port.unwrap_or(address.port()));
-            let stream = TcpStream::connect(address).await;
-            let stream = stream.map_err(|error| error.to_string())?;
-            match &self.health.http {
-                Some(path) => self.ask(stream, path).await,
-                None => Ok(()),
+            match &self.address {
+                Address::Ip(address) => {
+                    let mut address = *address;
+                    address.set_port(self.health.port.unwrap_or(address.port()));
+                    let stream = TcpStream::connect(address).await;
+                    self.ask(stream.map_err(|error| error.to_string())?).await
+                }
+                Address::Unix(path) => {
+                    let stream = UnixStream::connect(path).await;
+                    self.ask(stream.map_err(|error| error.to_string())?).await
+                }
+                Address::Name { .. } => Err("the name has no address".to_owned()),
             }
         });
         let failed = || format!("no answer within {patience:?}");
         probed.await.unwrap_or_else(|_| Err(failed()))
     }
 
-    async fn ask(&self, mut stream: TcpStream, path: &str) -> Result<(), String> {
-        let address = self.address.to_string();
+    /// Asks for the path that is to be looked at, if there is one.
+    async fn ask(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), String> {
+        let Some(path) = &self.health.http else {
+            return Ok(());
+        };
+        let address = match &self.address {
+            // As nginx names one.
+            Address::Unix(_) => "localhost".to_owned(),
+            address @ (Address::Ip(_) | Address::Name { .. }) => address.to_string(),
+        };
         let host = self.health.host.as_deref().unwrap_or(&address);
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: hafw\r\nConnection: close\r\n\r\n"

@@ -83,7 +83,7 @@ pub(crate) fn expand(config: &ProxyConfig, names: &Names) -> ProxyConfig {
 fn expand_server(server: UpstreamServer, names: &Names) -> Vec<UpstreamServer> {
     let found = match &server.address {
         Address::Name { host, port } => names.get(&(host.clone(), *port)),
-        Address::Ip(_) => None,
+        Address::Ip(_) | Address::Unix(_) => None,
     };
     match found {
         Some(found) => found
@@ -102,7 +102,7 @@ fn names(config: &ProxyConfig) -> impl Iterator<Item = (String, u16)> {
     let names: std::collections::BTreeSet<_> = servers
         .filter_map(|server| match &server.address {
             Address::Name { host, port } => Some((host.clone(), *port)),
-            Address::Ip(_) => None,
+            Address::Ip(_) | Address::Unix(_) => None,
         })
         .collect();
     names.into_iter()

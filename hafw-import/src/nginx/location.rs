@@ -344,11 +344,15 @@ fn proxy_pass(
     let Some(rest) = word.text.strip_prefix("http://") else {
         return nowhere(context, "hafw speaks HTTP in clear to servers: 502 instead");
     };
-    if rest.starts_with("unix:") {
-        return nowhere(context, "no unix sockets: 502 instead");
-    }
-    let at = rest.find('/').unwrap_or(rest.len());
-    let (host, uri) = rest.split_at(at);
+    let (host, uri) = match rest.strip_prefix("unix:") {
+        // The path of a socket ends at a colon.
+        Some(path) => {
+            let at = path.find(':').map_or(rest.len(), |at| at + "unix:".len());
+            let (host, uri) = rest.split_at(at);
+            (host, uri.trim_start_matches(':'))
+        }
+        None => rest.split_at(rest.find('/').unwrap_or(rest.len())),
+    };
     // As the client asked: what is sent on anyway.
     let uri = match uri {
         "" | "$request_uri" | "$uri" | "$uri$is_args$args" => None,
@@ -391,7 +395,11 @@ fn proxy_pass(
     }
     let action = Action::Upstream {
         name: context.upstreams.named(host, &word.place),
-        host: host.strip_suffix(":80").unwrap_or(host).to_owned(),
+        host: match host.starts_with("unix:") {
+            // As nginx says of a socket.
+            true => "localhost".to_owned(),
+            false => host.strip_suffix(":80").unwrap_or(host).to_owned(),
+        },
         replace,
     };
     vec![(Vec::new(), action)]

@@ -108,10 +108,6 @@ fn upstream(block: &Statement, name: &str, notes: &mut Notes) -> Section {
 /// A server as TOML.
 fn server(statement: &Statement, section: &mut Section, notes: &mut Notes) -> Option<String> {
     let word = notes.take(statement.need("an address"))?;
-    if word.text.starts_with("unix:") {
-        notes.unmatched_in(section, statement, "no unix sockets");
-        return None;
-    }
     let mut keys = vec![format!("address = {}", quoted(&address(&word.text)))];
     for parameter in statement.args().iter().skip(1) {
         let (name, value) = parameter
@@ -158,6 +154,9 @@ fn server(statement: &Statement, section: &mut Section, notes: &mut Notes) -> Op
 
 /// An address or a name, with its port.
 fn address(text: &str) -> String {
+    if text.starts_with("unix:") {
+        return text.to_owned();
+    }
     match socket(text, 80) {
         Some(socket) => socket.to_string(),
         None if text.contains(':') => text.to_owned(),

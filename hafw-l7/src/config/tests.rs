@@ -231,6 +231,11 @@ fn keys_that_are_unknown_or_not_carried_out_are_refused() {
             "probes speak HTTP/1.1 in clear",
         ),
         (
+            "\"10.0.0.7:80\", backup = true },\n]",
+            "\"unix:/run/app.sock\" },\n]\ntls = { verify = false }",
+            "not with unix sockets",
+        ),
+        (
             "connect_timeout =",
             "http2 = 1\nconnect_timeout =",
             "expected true or false",

@@ -10,7 +10,8 @@ use crate::{
     proxy_protocol::Version,
 };
 
-const ADDRESS: &str = "an address and a port such as \"10.0.0.7:80\", or a name and a port";
+const ADDRESS: &str = "an address and a port such as \"10.0.0.7:80\", a name and a port, or \
+                       \"unix:/run/app.sock\"";
 
 pub(super) fn read(document: &Document, section: &Section) -> Option<Upstream> {
     let name = section.name("name");
@@ -60,6 +61,15 @@ pub(super) fn read(document: &Document, section: &Section) -> Option<Upstream> {
         section.wrong("health", what);
     }
     let servers: Vec<_> = servers.iter().filter_map(read_server).collect();
+    let is_unix = |server: &UpstreamServer| matches!(server.address, Address::Unix(_));
+    if servers.iter().any(is_unix) {
+        if tls.is_some() {
+            section.wrong("tls", "not with unix sockets");
+        }
+        if let Some(Some(Health { port: Some(_), .. })) = &health {
+            section.wrong("health", "expected no port, as a unix socket has none");
+        }
+    }
     let tls = tls.map(|tls| upstream_tls::read(document, &tls, &servers, http2));
     section.finish();
     let standard = Upstream::new(name?.value, servers);

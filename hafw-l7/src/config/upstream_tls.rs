@@ -42,7 +42,7 @@ pub(super) fn read(
     };
     let named = servers.iter().find_map(|server| match &server.address {
         Address::Name { host, .. } => Some(host.clone()),
-        Address::Ip(_) => None,
+        Address::Ip(_) | Address::Unix(_) => None,
     });
     let tls = UpstreamTls {
         server_name: name.map(|name| name.value).or(named),

@@ -110,6 +110,8 @@ pub enum Address {
         host: String,
         port: u16,
     },
+    /// The absolute path of a unix socket.
+    Unix(String),
 }
 
 impl From<SocketAddr> for Address {
@@ -118,9 +120,12 @@ impl From<SocketAddr> for Address {
     }
 }
 
+/// What `sockaddr_un` has room for.
+const MAX_PATH: usize = 107;
+
 /// A text that is no address of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an address or a name with a port")]
+#[error("not an address or a name with a port, nor a unix socket")]
 pub struct BadAddress;
 
 impl FromStr for Address {
@@ -129,6 +134,12 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, BadAddress> {
         if let Ok(address) = text.parse() {
             return Ok(Self::Ip(address));
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            let is_path = path.starts_with('/') && path.len() <= MAX_PATH && !path.contains('\0');
+            return is_path
+                .then(|| Self::Unix(path.to_owned()))
+                .ok_or(BadAddress);
         }
         let (host, port) = text.rsplit_once(':').ok_or(BadAddress)?;
         let port = port.parse().ok().filter(|port| *port != 0);
@@ -169,6 +180,7 @@ impl fmt::Display for Address {
         match self {
             Self::Ip(address) => address.fmt(f),
             Self::Name { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{path}"),
         }
     }
 }
@@ -220,6 +232,7 @@ mod tests {
             "[2001:db8::1]:80",
             "web.example.com:8080",
             "web_1:80",
+            "unix:/run/app.sock",
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
@@ -233,6 +246,8 @@ mod tests {
             "a..b:80",
             "a b:80",
             "a/b:1",
+            "unix:run/app.sock",
+            "unix:",
         ] {
             assert_eq!(bad.parse::<Address>(), Err(BadAddress), "{bad}");
         }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     compress::Compressor,
-    model::{Address, RetryCondition},
+    model::RetryCondition,
     retry::{Millis, Repeatable},
 };
 
@@ -173,15 +173,11 @@ impl Session {
         let address = {
             let mut group = cluster.group.borrow_mut();
             group.count_connect(server);
-            match group.address(server) {
-                Some(Address::Ip(address)) => *address,
-                // Not resolved.
-                Some(Address::Name { .. }) | None => return Err(Failure::Broken),
-            }
+            group.address(server).cloned().ok_or(Failure::Broken)?
         };
         self.timer.arm(exchange.limits().connect);
         let ends = self.ends.addresses();
-        let mut connecting = pin!(cluster.dial.connect(server, address, ends, is_fresh));
+        let mut connecting = pin!(cluster.dial.connect(server, &address, ends, is_fresh));
         let mut watch = true;
         let connected = poll_fn(|context| {
             if let Poll::Ready(connected) = connecting.as_mut().poll(context) {

@@ -1,13 +1,16 @@
 //! New connections to upstream servers.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, sync::Arc};
 
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
+};
 use tokio_rustls::TlsConnector;
 
 use super::{http2::Links, wire::Wire};
 use crate::{
-    model::Upstream,
+    model::{Address, Upstream},
     proxy_protocol::{self, Ends, Version},
     tls::{ClientTls, MaterialError},
 };
@@ -41,7 +44,7 @@ impl Dial {
     pub(crate) async fn connect(
         &self,
         server: usize,
-        address: SocketAddr,
+        address: &Address,
         ends: Ends,
         is_fresh: bool,
     ) -> io::Result<Wire> {
@@ -66,14 +69,19 @@ impl Dial {
         }
     }
 
-    async fn open(&self, address: SocketAddr, ends: Ends) -> io::Result<Wire> {
+    async fn open(&self, address: &Address, ends: Ends) -> io::Result<Wire> {
+        let address = match address {
+            Address::Ip(address) => *address,
+            Address::Unix(path) => {
+                let mut stream = UnixStream::connect(path).await?;
+                self.introduce(&mut stream, ends).await?;
+                return Ok(Wire::unix(stream));
+            }
+            Address::Name { .. } => return Err(io::Error::other("the name has no address")),
+        };
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        if let Some(version) = self.proxy_protocol {
-            let mut header = Vec::with_capacity(128);
-            proxy_protocol::append(version, ends, &mut header);
-            stream.write_all(&header).await?;
-        }
+        self.introduce(&mut stream, ends).await?;
         let Some(tls) = &self.tls else {
             return Ok(Wire::Tcp(stream));
         };
@@ -84,5 +92,19 @@ impl Dial {
             return Err(io::Error::other("the server does not speak HTTP/2"));
         }
         Ok(Wire::tls(stream))
+    }
+
+    /// Sends the PROXY header, where one is wanted.
+    async fn introduce(
+        &self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        ends: Ends,
+    ) -> io::Result<()> {
+        let Some(version) = self.proxy_protocol else {
+            return Ok(());
+        };
+        let mut header = Vec::with_capacity(128);
+        proxy_protocol::append(version, ends, &mut header);
+        stream.write_all(&header).await
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
 use tokio_rustls::TlsStream;
 
@@ -19,17 +19,20 @@ use super::http2::{Downstream, UpstreamStream};
 #[derive(Debug)]
 pub(crate) enum Wire {
     Tcp(TcpStream),
-    Tls(Box<Secured>),
+    Tls(Box<Ahead<TlsStream<TcpStream>>>),
+    /// To a server on this machine.
+    Unix(Box<Ahead<UnixStream>>),
     /// One request of an HTTP/2 connection.
     Downstream(Box<Downstream>),
     /// One request to a server over HTTP/2.
     Upstream(Box<UpstreamStream>),
 }
 
-/// A TLS connection, with bytes that were read to see whether the other end is still there.
+/// A connection that cannot be peeked at, with the byte that was read to see whether the other end
+/// is still there.
 #[derive(Debug)]
-pub(crate) struct Secured {
-    stream: TlsStream<TcpStream>,
+pub(crate) struct Ahead<S> {
+    stream: S,
     ahead: Option<u8>,
 }
 
@@ -46,8 +49,15 @@ pub(crate) enum Sign {
 
 impl Wire {
     pub(crate) fn tls(stream: impl Into<TlsStream<TcpStream>>) -> Self {
-        Self::Tls(Box::new(Secured {
+        Self::Tls(Box::new(Ahead {
             stream: stream.into(),
+            ahead: None,
+        }))
+    }
+
+    pub(crate) fn unix(stream: UnixStream) -> Self {
+        Self::Unix(Box::new(Ahead {
+            stream,
             ahead: None,
         }))
     }
@@ -64,6 +74,7 @@ impl Wire {
                 }
             }
             Self::Tls(secured) => secured.poll_sign(context),
+            Self::Unix(stream) => stream.poll_sign(context),
             Self::Downstream(stream) => stream.poll_sign(context),
             Self::Upstream(_) => Sign::Quiet,
         }
@@ -83,6 +94,7 @@ impl Wire {
             },
             // Session tickets may come at any time; they are no bytes of the connection.
             Self::Tls(secured) => secured.poll_sign(&mut context) == Sign::Quiet,
+            Self::Unix(stream) => stream.poll_sign(&mut context) == Sign::Quiet,
             // They are not kept: their connections are.
             Self::Downstream(_) | Self::Upstream(_) => false,
         }
@@ -94,7 +106,7 @@ impl Wire {
             Self::Tcp(stream) => stream,
             Self::Tls(secured) => secured.stream.get_ref().0,
             Self::Downstream(stream) => return stream.reset(),
-            Self::Upstream(_) => return,
+            Self::Upstream(_) | Self::Unix(_) => return,
         };
         // If this fails, the other end sees an end of data.
         let _ = stream.set_zero_linger();
@@ -103,7 +115,7 @@ impl Wire {
     /// Whether dropping the connection loses bytes that were written to it.
     pub(crate) fn needs_shutdown(&self) -> bool {
         match self {
-            Self::Tcp(_) | Self::Upstream(_) => false,
+            Self::Tcp(_) | Self::Unix(_) | Self::Upstream(_) => false,
             Self::Tls(_) | Self::Downstream(_) => true,
         }
     }
@@ -114,7 +126,7 @@ impl Wire {
     }
 }
 
-impl Secured {
+impl<S: AsyncRead + AsyncWrite + Unpin> Ahead<S> {
     fn poll_sign(&mut self, context: &mut Context<'_>) -> Sign {
         if self.ahead.is_some() {
             return Sign::Bytes;
@@ -162,6 +174,7 @@ impl AsyncRead for Wire {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, room),
             Self::Tls(secured) => secured.poll_read(context, room),
+            Self::Unix(stream) => stream.poll_read(context, room),
             Self::Downstream(stream) => stream.poll_read(context, room),
             Self::Upstream(stream) => stream.poll_read(context, room),
         }
@@ -177,6 +190,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_write(context, bytes),
+            Self::Unix(stream) => Pin::new(&mut stream.stream).poll_write(context, bytes),
             Self::Downstream(stream) => stream.poll_write(context, bytes),
             Self::Upstream(stream) => stream.poll_write(context, bytes),
         }
@@ -186,6 +200,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_flush(context),
+            Self::Unix(stream) => Pin::new(&mut stream.stream).poll_flush(context),
             // The connection's own task sends.
             Self::Downstream(_) | Self::Upstream(_) => Poll::Ready(Ok(())),
         }
@@ -198,6 +213,7 @@ impl AsyncWrite for Wire {
                 ready!(Pin::new(&mut secured.stream).poll_flush(context))?;
                 Pin::new(&mut secured.stream).poll_shutdown(context)
             }
+            Self::Unix(stream) => Pin::new(&mut stream.stream).poll_shutdown(context),
             Self::Downstream(stream) => {
                 stream.finish();
                 Poll::Ready(Ok(()))

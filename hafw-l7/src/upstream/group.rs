@@ -312,6 +312,7 @@ impl Server {
         let hash = match &server.address {
             Address::Ip(address) => hash_of(address),
             Address::Name { host, port } => hash_of(&(host, port)),
+            Address::Unix(path) => hash_of(path),
         };
         Self {
             address: server.address.clone(),

@@ -15,4 +15,5 @@ mod routing;
 mod strict;
 mod supervise;
 mod tls;
+mod unix;
 mod upstreams;

@@ -3,6 +3,7 @@
 
 mod authority;
 mod client;
+mod nginx;
 mod proxy;
 mod upstream;
 
@@ -15,6 +16,7 @@ use std::{
 
 pub(crate) use authority::{Authority, Identity};
 pub(crate) use client::{Client, Response};
+pub(crate) use nginx::Nginx;
 pub(crate) use proxy::Proxy;
 pub(crate) use upstream::Upstream;
 
