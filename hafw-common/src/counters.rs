@@ -137,6 +137,8 @@ counters! {
     DropGraceSyn = "drop_grace_syn", Drop;
     /// Other traffic to a VIP whose router does not accept any.
     DropNotAccepted = "drop_not_accepted", Drop;
+    /// To a listener on this node, from a source that is kept out for a time.
+    DropBlocked = "drop_blocked", Drop;
     /// A fragment to a VIP that has services.
     DropFragment = "drop_fragment", Drop;
     /// To a VIP that has services, behind an IPv6 extension header.

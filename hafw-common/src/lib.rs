@@ -13,6 +13,7 @@ extern crate std;
 use core::net::{IpAddr, Ipv6Addr};
 
 pub mod backend;
+pub mod blocked;
 pub mod counters;
 pub mod event;
 pub mod flow;

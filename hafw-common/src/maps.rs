@@ -50,6 +50,9 @@ pub const NAT_SOURCES: &str = "NAT_SOURCES";
 pub const ROUTES: &str = "ROUTES";
 /// Hash [`crate::route::NeighbourKey`] -> `u64`, the MAC.
 pub const NEIGHBOURS: &str = "NEIGHBOURS";
+/// Hash [`crate::blocked::Source`] -> `u64`: jiffies64 until which its traffic to shielded VIPs'
+/// listeners is dropped.
+pub const BLOCKED: &str = "BLOCKED";
 /// Ring buffer of [`crate::event::UnresolvedEvent`].
 pub const UNRESOLVED: &str = "UNRESOLVED";
 
@@ -77,6 +80,7 @@ pub const SHARED: &[&str] = &[
     NAT_SOURCES,
     ROUTES,
     NEIGHBOURS,
+    BLOCKED,
     UNRESOLVED,
 ];
 
@@ -101,6 +105,8 @@ pub const MAX_FLOWS: u32 = 1 << 20;
 pub const MAX_ROUTES: u32 = 4096;
 /// Entries of [`NEIGHBOURS`].
 pub const MAX_NEIGHBOURS: u32 = 16384;
+/// Entries of [`BLOCKED`], allocated as they come.
+pub const MAX_BLOCKED: u32 = 65536;
 /// Bytes of [`UNRESOLVED`]: over 120 frames.
 pub const UNRESOLVED_BYTES: u32 = 256 * 1024;
 /// Words of [`VIP_FILTER`] and of [`NAT_FILTER`].

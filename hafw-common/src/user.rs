@@ -4,6 +4,7 @@
 use crate::{
     Node,
     backend::{Backend, Traffic},
+    blocked::Source,
     iface::Iface,
     lease::{Lease, Seen},
     moved::{FlowEntry, FlowKey},
@@ -38,6 +39,7 @@ pod!(
     Seen,
     Service,
     ServiceKey,
+    Source,
     Traffic,
     Vip,
     VipKey,

@@ -14,7 +14,7 @@ pub struct VipKey {
 pub struct Vip {
     /// Index of the owning router's words in [`crate::maps::LEASES`].
     pub router: u32,
-    /// [`VIP_HAS_SERVICE`], [`VIP_ACCEPT`].
+    /// [`VIP_HAS_SERVICE`], [`VIP_ACCEPT`], [`VIP_SHIELDED`].
     pub flags: u32,
 }
 
@@ -23,6 +23,8 @@ pub const VIP_HAS_SERVICE: u32 = 1;
 /// Traffic to the VIP that no service takes is delivered to the local stack (RFC 9568's
 /// Accept_Mode, §6.1).
 pub const VIP_ACCEPT: u32 = 1 << 1;
+/// What is delivered to the local stack is looked up in [`crate::maps::BLOCKED`] first.
+pub const VIP_SHIELDED: u32 = 1 << 2;
 
 /// The word and bit of [`crate::maps::VIP_FILTER`] for an IPv4 address. A clear bit proves that the
 /// address is no VIP, at the price of one array look-up instead of a hash look-up.

@@ -114,7 +114,10 @@ fn to_vip<P: PacketMut + ?Sized, T: Tables>(
         return Some(Counter::DropFragment.into());
     }
     let ends = || ends(ip, segment.ports);
-    Some(local::process(packet, tables, iface, vip, segment, ends))
+    let source = v4_mapped(ip.src_addr).into();
+    Some(local::process(
+        packet, tables, iface, vip, segment, source, ends,
+    ))
 }
 
 impl Datagram for Ipv4Hdr {

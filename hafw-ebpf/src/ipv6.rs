@@ -240,7 +240,7 @@ fn to_vip<P: PacketMut + ?Sized, T: Tables>(
         }
         Some(vip) => {
             let ends = || ends(ip, segment.ports);
-            local::process(packet, tables, iface, vip, segment, ends)
+            local::process(packet, tables, iface, vip, segment, ip.source, ends)
         }
     }
 }

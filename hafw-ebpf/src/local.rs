@@ -5,11 +5,12 @@ use hafw_common::{
     iface::Iface,
     lease::attracting,
     mac_from_word, mac_to_word,
-    vip::{VIP_ACCEPT, Vip},
+    vip::{VIP_ACCEPT, VIP_SHIELDED, Vip},
 };
 use network_types::{eth::EthHdr, tcp::TcpHdr};
 
 use crate::{
+    ipv6::Address,
     packet::PacketMut,
     path::Outcome,
     tables::{Ends, LeaseWords, Tables},
@@ -49,7 +50,7 @@ impl From<&TcpHdr> for Segment {
 }
 
 /// Decides over a frame to a VIP. `ends`: of the segment's connection; asked only where a peer may
-/// have it.
+/// have it. `source`: the sender, IPv4 as [`hafw_common::v4_mapped`].
 #[inline(always)]
 pub fn process<P: PacketMut + ?Sized, T: Tables>(
     packet: &mut P,
@@ -57,10 +58,14 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     iface: &Iface,
     vip: Vip,
     segment: Segment,
+    source: Address,
     ends: impl FnOnce() -> Ends,
 ) -> Outcome {
     if vip.flags & VIP_ACCEPT == 0 {
         return Counter::DropNotAccepted.into();
+    }
+    if vip.flags & VIP_SHIELDED != 0 && is_blocked(tables, source.first, source.second) {
+        return Counter::DropBlocked.into();
     }
     let (Some(lease), Some(seen)) = (tables.lease(vip.router), tables.seen(vip.router)) else {
         return Counter::DropTable.into();
@@ -97,6 +102,15 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     }
     seen.set_served_at(jiffies);
     Counter::PassLocal.into()
+}
+
+/// Whether a source is kept out for a time.
+///
+/// A function of its own in the program, which is given numbers: inlined, LLVM spills half of the
+/// look-up's pointer, which the verifier refuses.
+#[inline(never)]
+fn is_blocked<T: Tables>(tables: &T, first: u64, second: u64) -> bool {
+    tables.jiffies() < tables.blocked_until(Address { first, second }.octets())
 }
 
 /// The MAC of the peer to which what is not ours is handed, if there is one now, it is to be reached

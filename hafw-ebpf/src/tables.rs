@@ -33,6 +33,8 @@ pub trait Tables: FlowTables {
     fn filter_word(&self, index: u32) -> u64;
     /// The VIP with this address, see [`hafw_common::vip::VipKey`].
     fn vip(&self, address: [u8; 16]) -> Option<Vip>;
+    /// jiffies64 until which a source is kept out; 0 if it is not.
+    fn blocked_until(&self, source: [u8; 16]) -> u64;
     /// The service with this key.
     fn service(&self, key: &ServiceKey) -> Option<Service>;
     /// The slot with this index.

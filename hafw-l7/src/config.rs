@@ -11,7 +11,7 @@ use std::{net::SocketAddr, path::Path};
 use hafw_config::{Document, Located, Place as FilePlace, Problems, Section};
 
 use crate::{
-    model::{Options, ProxyConfig, Server},
+    model::{Block, Options, ProxyConfig, Server},
     plan::{Place, Plan},
 };
 
@@ -85,6 +85,7 @@ impl ProxyConfig {
             number("max_connections", 10_000_000),
             number("max_connections_per_source", 10_000_000),
         ];
+        let block = proxy.as_ref().and_then(read_block);
         if let Some(proxy) = &proxy {
             proxy.finish();
         }
@@ -92,6 +93,7 @@ impl ProxyConfig {
             workers: u16::try_from(workers).unwrap_or(0),
             max_connections: u32::try_from(max_connections).unwrap_or(0),
             max_connections_per_source: u32::try_from(max_connections_per_source).unwrap_or(0),
+            block,
             upstreams: upstreams
                 .iter()
                 .filter_map(|section| upstream::read(document, section))
@@ -108,6 +110,29 @@ impl ProxyConfig {
         }
         config
     }
+}
+
+/// What `enforce = "xdp"` asks for.
+fn read_block(proxy: &Section) -> Option<Block> {
+    let by_xdp = proxy.choice("enforce", &[("proxy", false), ("xdp", true)]);
+    let after = proxy.number("block_after", 1..=1_000_000);
+    let time = proxy.duration("block_for");
+    if time.as_ref().is_some_and(|time| time.is_zero()) {
+        proxy.wrong("block_for", "expected more than no time");
+    }
+    if !value_or(by_xdp, false) {
+        for key in ["block_after", "block_for"] {
+            if proxy.has(key) {
+                proxy.wrong(key, "of use only with enforce = \"xdp\"");
+            }
+        }
+        return None;
+    }
+    let standard = Block::default();
+    Some(Block {
+        after: value_or(after, standard.after),
+        time: value_or(time, standard.time),
+    })
 }
 
 fn read_server(document: &Document, section: &Section) -> Server {

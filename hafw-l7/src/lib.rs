@@ -42,6 +42,7 @@ pub mod limits;
 pub mod listeners;
 pub mod log;
 pub mod model;
+pub mod offenders;
 pub mod plan;
 pub mod privileges;
 pub mod process;

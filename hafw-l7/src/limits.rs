@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use crate::{model::RateLimit, retry::Millis};
+use crate::{model::RateLimit, offenders::Offenders, retry::Millis};
 
 /// Parts of a table, so that workers seldom wait for each other.
 const SHARDS: usize = 16;
@@ -27,6 +27,7 @@ pub struct Shared {
     connections: AtomicU32,
     sources: [Mutex<HashMap<IpAddr, u32>>; SHARDS],
     hasher: RandomState,
+    pub offenders: Offenders,
 }
 
 /// The requests of some keys, counted together.
@@ -60,6 +61,13 @@ pub enum Verdict {
     /// It goes on after this time; zero = at once.
     Pass(Millis),
     Refuse,
+}
+
+/// The time that all workers have.
+#[must_use]
+pub fn now() -> Millis {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000
 }
 
 impl Rate {

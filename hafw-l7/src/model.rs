@@ -6,7 +6,7 @@ mod options;
 mod route;
 mod upstream;
 
-use std::{collections::BTreeSet, fmt, net::SocketAddr};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, time::Duration};
 
 pub use options::{
     AccessLog, Compress, ErrorPage, LogFormat, LogTo, NextUpstream, Options, RateLimit,
@@ -30,10 +30,30 @@ pub struct ProxyConfig {
     pub max_connections: u32,
     /// The same for each client's address.
     pub max_connections_per_source: u32,
+    /// What becomes of sources that exceed limits again and again; none: no more than that.
+    pub block: Option<Block>,
     /// The clusters that routes name, by unique name.
     pub upstreams: Vec<Upstream>,
     /// The virtual servers, in the order of the file.
     pub servers: Vec<Server>,
+}
+
+/// Keeps sources out that exceed limits again and again. Whoever asks the proxy for them does that,
+/// before their packets reach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// How many times within 10 s a source is refused something before.
+    pub after: u32,
+    pub time: Duration,
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Self {
+            after: 20,
+            time: Duration::from_secs(60),
+        }
+    }
 }
 
 /// A virtual server: names served on addresses, and where their requests go.

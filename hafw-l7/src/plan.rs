@@ -32,6 +32,8 @@ pub struct Plan {
     pub servers: Vec<ServerPlan>,
     /// Most client connections, and most of one source; 0 = no limit.
     pub connections: (u32, u32),
+    /// How many refusals make an offender of a source; none: none does.
+    pub block_after: Option<u32>,
     /// By address; there are few.
     sites: Vec<(SocketAddr, Site)>,
 }
@@ -140,6 +142,7 @@ impl Plan {
             upstreams: upstreams.collect::<Result<_, _>>()?,
             servers: Vec::with_capacity(config.servers.len()),
             connections: (config.max_connections, config.max_connections_per_source),
+            block_after: config.block.map(|block| block.after),
             sites: Vec::new(),
         };
         for (index, server) in config.servers.iter().enumerate() {

@@ -5,6 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
     io,
+    net::IpAddr,
     rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
@@ -31,6 +32,8 @@ use crate::{
 
 /// How long a worker may take to say how it is.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long whoever asks for offenders waits for one.
+const OFFENDERS_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the workers' threads are looked at while they finish.
 const FINISH_POLL: Duration = Duration::from_millis(20);
 
@@ -39,6 +42,7 @@ const FINISH_POLL: Duration = Duration::from_millis(20);
 pub(crate) struct Process {
     started: Instant,
     workers: Vec<Worker>,
+    limits: Arc<limits::Shared>,
     state: RefCell<State>,
     /// Told when the names of another configuration are to be resolved.
     renamed: Notify,
@@ -91,6 +95,7 @@ impl Process {
         let process = Self {
             started: Instant::now(),
             workers: workers.collect::<Result<_, _>>()?,
+            limits: Arc::clone(&limits),
             state: RefCell::new(State {
                 config: Rc::default(),
                 listeners: Rc::default(),
@@ -237,6 +242,11 @@ impl Process {
             upstreams,
             routes,
         }
+    }
+
+    /// Sources that are to be kept out.
+    pub(crate) async fn offenders(&self) -> Vec<IpAddr> {
+        self.limits.offenders.next(OFFENDERS_PATIENCE).await
     }
 
     /// Accepts no more connections and lets the requests under way end. Returns when no more are

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write as _},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -93,6 +93,13 @@ enum Command {
     Drain(Backend),
     /// Give a backend its share of new flows again
     Undrain(Backend),
+    /// Let a source in again that the proxy's limits keep out
+    Unblock {
+        #[command(flatten)]
+        file: File,
+        /// Its address
+        source: IpAddr,
+    },
     /// Put the changed file into force, as SIGHUP does; a bad file changes nothing
     Reload(File),
     /// Become the binary that is on disk now, within the leases: an upgrade without loss
@@ -201,6 +208,13 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             print(&render_trace(&answer));
             Ok(())
         }
+        Command::Unblock {
+            file: File { file },
+            source,
+        } => order(
+            &control_socket(socket, &file)?,
+            &Request::Unblock { source },
+        ),
         Command::Reload(File { file }) => order(&control_socket(socket, &file)?, &Request::Reload),
         Command::Restart(File { file }) => {
             order(&control_socket(socket, &file)?, &Request::Restart)

@@ -13,6 +13,7 @@ use aya::{
 use bytemuck::Zeroable as _;
 use hafw_common::{
     backend::{Backend, Traffic},
+    blocked::Source,
     counters::{Counter, Verdict},
     event::{
         ADVERT_EVENT_HEADER, AdvertEvent, ClaimEvent, EVENT_ADVERT, EVENT_CLAIM, UnresolvedEvent,
@@ -72,6 +73,7 @@ struct Tables {
     nat_sources: HashMap<MapData, NatKey, NatSource>,
     routes: LpmTrie<MapData, [u8; 4], Route>,
     neighbours: HashMap<MapData, NeighbourKey, u64>,
+    blocked: HashMap<MapData, Source, u64>,
     unresolved: RingBuf<MapData>,
     flows: HashMap<MapData, FlowKey, FlowEntry>,
     embryos: Array<MapData, [u64; 2]>,
@@ -345,6 +347,7 @@ impl Tables {
             nat_sources: typed(ebpf, maps::NAT_SOURCES),
             routes: typed(ebpf, maps::ROUTES),
             neighbours: typed(ebpf, maps::NEIGHBOURS),
+            blocked: typed(ebpf, maps::BLOCKED),
             unresolved: typed(ebpf, maps::UNRESOLVED),
             flows: typed(ebpf, maps::FLOWS),
             embryos: typed(ebpf, maps::EMBRYOS),
@@ -395,6 +398,10 @@ impl Tables {
         }
         for (key, mac) in &world.neighbours {
             put(&mut self.neighbours, key, mac, kept);
+        }
+        for (address, until) in &world.blocked {
+            let key = Source { address: *address };
+            put(&mut self.blocked, &key, until, kept);
         }
         for (key, service) in &world.services {
             put(&mut self.services, key, service, kept);

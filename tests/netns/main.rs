@@ -5,6 +5,7 @@
 mod adverts;
 mod alerts;
 mod download;
+mod enforce;
 mod failover;
 mod frr;
 mod groups;

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io,
+    net::IpAddr,
     os::fd::AsFd as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -86,6 +87,21 @@ impl Control {
             return Err(ControlError::Workers { dead, all });
         }
         Ok(())
+    }
+
+    /// Sources that have exceeded limits since the last call; returns when there are any, or after
+    /// a second.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] if no proxy runs or it does not answer within two seconds.
+    pub async fn offenders(&self) -> Result<Vec<IpAddr>, ControlError> {
+        let mut stream = self.connect().await?;
+        let reply = within(ANSWER_TIMEOUT, ask(&mut stream, &Request::Offenders)).await?;
+        let Reply::Offenders(offenders) = reply else {
+            return Err(unexpected(reply));
+        };
+        Ok(offenders)
     }
 
     /// Tells the proxy to stop in order; returns once it accepts no new connection.
@@ -182,6 +198,8 @@ async fn within<T>(
 fn unexpected(reply: Reply) -> ControlError {
     match reply {
         Reply::Refused(why) => ControlError::Refused(why),
-        Reply::Status(_) | Reply::Listeners(_) | Reply::Done { .. } => ControlError::Mismatch,
+        Reply::Status(_) | Reply::Listeners(_) | Reply::Offenders(_) | Reply::Done { .. } => {
+            ControlError::Mismatch
+        }
     }
 }

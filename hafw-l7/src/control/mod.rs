@@ -7,7 +7,7 @@ pub mod client;
 pub mod fd_stream;
 pub mod server;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,8 @@ pub enum Request {
         config: Box<ProxyConfig>,
         listeners: Vec<ListenerKey>,
     },
+    /// Answered with [`Reply::Offenders`] when there are any, or after a second.
+    Offenders,
     /// Stops in order: no new connections, requests under way are finished. Answered with
     /// [`Reply::Done`] as soon as no new connection is accepted.
     Stop,
@@ -45,7 +47,11 @@ pub enum Request {
 pub enum Reply {
     Status(Box<Status>),
     Listeners(Vec<ListenerKey>),
-    Done { pid: u32 },
+    /// Sources that are to be kept out, as [`crate::model::Block`] says.
+    Offenders(Vec<IpAddr>),
+    Done {
+        pid: u32,
+    },
     Refused(String),
 }
 

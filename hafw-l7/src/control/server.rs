@@ -127,6 +127,10 @@ async fn answer(stream: &mut FdStream, process: &Process) -> Result<bool, Stream
             };
             stream.send_line(&reply).await?;
         }
+        Request::Offenders => {
+            let offenders = process.offenders().await;
+            stream.send_line(&Reply::Offenders(offenders)).await?;
+        }
         Request::Stop => {
             process.stop().await;
             stream.send_line(&Reply::Done { pid }).await?;

@@ -88,6 +88,7 @@ fn start(shared: &Rc<Shared>, address: SocketAddr, stream: TcpStream, client: So
         let admitted = shared.limits.admit(client.ip(), most, most_per_source);
         if admitted.is_none() {
             shared.count(|totals| totals.over_limit += 1);
+            shared.note_offence(Some(client.ip()));
             return;
         }
         admitted

@@ -26,6 +26,7 @@ use crate::{
 struct Arrived {
     wire: Wire,
     client: IpAddr,
+    peer: Option<IpAddr>,
     ends: Ends,
     named: Option<usize>,
     protocol: Protocol,
@@ -57,6 +58,7 @@ pub(crate) async fn serve(
         let Arrived {
             wire,
             client,
+            peer,
             ends,
             named,
             protocol,
@@ -66,6 +68,7 @@ pub(crate) async fn serve(
             shared: Rc::clone(&shared),
             stream: wire,
             client,
+            peer,
             address,
             named,
             ends,
@@ -102,6 +105,7 @@ async fn arrive(
     let first = generation.plan.servers.get(site.first)?;
     let limit = first.options(None).limits.client_header;
     let mut stream = stream;
+    let source = client.ip();
     let (client, local) = if site.expects_proxy(client.ip()) {
         timer.arm(limit);
         match within(timer, read_header(&mut stream)).await {
@@ -120,10 +124,13 @@ async fn arrive(
     } else {
         (client, local)
     };
+    // Whoever passes a PROXY header on passes others on as well.
+    let peer = (client.ip() == source).then_some(source);
     if site.tls(None).is_none() {
         return Some(Arrived {
             wire: Wire::Tcp(stream),
             client: client.ip(),
+            peer,
             ends: Ends::new(client, local),
             named: None,
             protocol: if first.http2 {
@@ -152,6 +159,7 @@ async fn arrive(
             Some(Arrived {
                 ends: Ends::new(client, local).secured(facts),
                 client: client.ip(),
+                peer,
                 named: Some(server),
                 protocol: if is_http2 {
                     Protocol::Http2

@@ -19,7 +19,7 @@ use crate::{
         request::{self, RequestBody, RequestHead},
     },
     http2::screen::PREFACE,
-    limits::Verdict,
+    limits::{self, Verdict},
     plan::{
         ActionPlan, Limits, OptionsPlan, RatePlan, Resolved, StickyPlan, Unrouted, UpstreamPlan,
     },
@@ -396,8 +396,7 @@ impl Session {
         scope: &Scope<'_>,
         values: &impl Values,
     ) -> Result<Millis, u16> {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-        let now = now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000;
+        let now = limits::now();
         let mut longest = 0;
         for rate in rates {
             let mut key = self.shared.buffers.text();
@@ -409,6 +408,7 @@ impl Session {
                 Verdict::Pass(delay) => longest = longest.max(delay),
                 Verdict::Refuse => {
                     self.shared.count(|totals| totals.rate_limited += 1);
+                    self.shared.note_offence(self.peer);
                     return Err(rate.status);
                 }
             }

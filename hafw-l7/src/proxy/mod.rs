@@ -31,6 +31,7 @@ pub(crate) mod worker;
 
 use std::{
     cell::{Cell, RefCell},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::SystemTime,
@@ -84,6 +85,15 @@ impl Shared {
 
     fn count(&self, change: impl FnOnce(&mut Totals)) {
         change(&mut self.totals.borrow_mut());
+    }
+
+    /// A limit was exceeded by whoever has this address, if that is a source of packets.
+    fn note_offence(&self, source: Option<IpAddr>) {
+        let after = self.generation.borrow().plan.block_after;
+        if let (Some(source), Some(after)) = (source, after) {
+            let offenders = &self.limits.offenders;
+            offenders.note(source, after, limits::now());
+        }
     }
 
     fn generation(&self) -> Rc<Generation> {

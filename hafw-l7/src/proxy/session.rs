@@ -28,6 +28,8 @@ pub(crate) struct Session {
     pub(super) shared: Rc<Shared>,
     pub(super) stream: Wire,
     pub(super) client: IpAddr,
+    /// Where the client's packets come from, if that is the client itself and no proxy before us.
+    pub(super) peer: Option<IpAddr>,
     /// The configured address that it came in by.
     pub(super) address: SocketAddr,
     /// The server that the client named when TLS was set up.
@@ -92,6 +94,7 @@ impl Session {
             wire: self.stream,
             block: self.block,
             client: self.client,
+            peer: self.peer,
             address: self.address,
             named: self.named,
             ends: self.ends,

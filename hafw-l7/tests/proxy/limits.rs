@@ -282,3 +282,29 @@ upstream = "other"
     assert_eq!(broken.seen().len(), 1);
     assert_eq!(post("/passed", 1000).status, 502);
 }
+
+/// The sources that the proxy has kept out, with keys of its listener.
+fn offenders(listen: &str, header: &str) -> String {
+    let web = Upstream::answering(answer(200, "ok"));
+    let proxy = Proxy::start_with(|address| {
+        format!(
+            "[[upstream]]\nname = \"web\"\nserver = [{{ address = \"{}\" }}]\n\
+             [[server]]\nlisten = [{{ address = \"{address}\"{listen} }}]\ndefault = true\n\
+             rate_limit = {{ rate = \"1/m\" }}\n[[server.route]]\nupstream = \"web\"\n\
+             [proxy]\nworkers = 1\nenforce = \"xdp\"\nblock_after = 3\n",
+            web.address
+        )
+    });
+    let get = format!("{header}GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let statuses: Vec<_> = (0..4).map(|_| proxy.ask(&get).status).collect();
+    assert_eq!(statuses, [200, 429, 429, 429]);
+    proxy.control(r#"{"cmd":"offenders"}"#)
+}
+
+#[test]
+fn a_source_that_goes_on_over_a_limit_is_told_of_but_none_behind_a_proxy() {
+    assert_eq!(offenders("", "").trim(), r#"{"offenders":["127.0.0.1"]}"#);
+    let header = "PROXY TCP4 192.0.2.1 192.0.2.9 5000 80\r\n";
+    let behind = offenders(", proxy_protocol = true", header);
+    assert_eq!(behind.trim(), r#"{"offenders":[]}"#);
+}

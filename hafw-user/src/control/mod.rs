@@ -7,7 +7,7 @@ mod server;
 
 pub use client::{ClientError, ask};
 pub use model::{
-    AlertStatus, Answer, BackendStatus, CheckStatus, ClusterPeerStatus, DrainAnswer,
+    AlertStatus, Answer, BackendStatus, BlockedStatus, CheckStatus, ClusterPeerStatus, DrainAnswer,
     EvidenceStatus, HandoverAnswer, InterfaceStatus, PeerStatus, Protocol, ProxyStatus,
     RealtimeStatus, Request, RouterStatus, ServiceStatus, Status, TraceAnswer, TraceRequest,
 };

@@ -24,6 +24,11 @@ pub enum Request {
         /// No longer.
         end: bool,
     },
+    /// Lets a source in again that the proxy's limits keep out.
+    Unblock {
+        /// Its address.
+        source: IpAddr,
+    },
     /// Puts the changed file into force.
     Reload,
     /// Becomes the binary that is on disk now.
@@ -135,12 +140,28 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     /// The L7 proxy, where the configuration has one.
     pub proxy: Option<ProxyStatus>,
-    /// Counters of the packet path that are not 0, by name; and of the frames that it handed to the
-    /// controller: `handed_sent`, `handed_lost`.
+    /// How many sources the proxy's limits keep out.
+    #[serde(default)]
+    pub blocked_sources: u64,
+    /// Those, at most 1000, the longest first.
+    #[serde(default)]
+    pub blocked: Vec<BlockedStatus>,
+    /// Counters of the packet path that are not 0, by name; of the frames that it handed to the
+    /// controller: `handed_sent`, `handed_lost`; and of sources that found no room to be kept out:
+    /// `blocks_full`.
     pub counters: BTreeMap<String, u64>,
     /// Receivers of alerts.
     #[serde(default)]
     pub alerts: Vec<AlertStatus>,
+}
+
+/// A source that is kept out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedStatus {
+    /// Its address.
+    pub source: IpAddr,
+    /// For how long still.
+    pub seconds: u64,
 }
 
 /// One receiver of alerts.

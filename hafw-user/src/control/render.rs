@@ -3,9 +3,12 @@
 use std::fmt::Write as _;
 
 use super::{
-    AlertStatus, BackendStatus, ClusterPeerStatus, DrainAnswer, PeerStatus, RealtimeStatus,
-    RouterStatus, ServiceStatus, Status, TraceAnswer,
+    AlertStatus, BackendStatus, BlockedStatus, ClusterPeerStatus, DrainAnswer, PeerStatus,
+    RealtimeStatus, RouterStatus, ServiceStatus, Status, TraceAnswer,
 };
+
+/// Sources that are shown; `--json` has more.
+const SHOWN_BLOCKED: usize = 10;
 
 /// The status, most important first.
 #[must_use]
@@ -111,6 +114,12 @@ fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
     if let Some(proxy) = &status.proxy {
         let state = if proxy.up { "up" } else { "DOWN" };
         writeln!(out, "proxy: {state}, pid {}", proxy.pid)?;
+    }
+    if status.blocked_sources > 0 {
+        writeln!(out, "kept out by XDP: {} sources", status.blocked_sources)?;
+        for BlockedStatus { source, seconds } in status.blocked.iter().take(SHOWN_BLOCKED) {
+            writeln!(out, "  {source:<40} {seconds} s more")?;
+        }
     }
     for AlertStatus {
         receiver,

@@ -99,6 +99,16 @@ impl Jiffies {
         }
     }
 
+    /// How long a jiffy is away at `now`; zero for one that is over.
+    #[must_use]
+    pub fn left(&self, jiffy: u64, now: Nanos) -> Duration {
+        Duration::from_nanos(
+            jiffy
+                .saturating_sub(self.of(now))
+                .saturating_mul(self.tick_ns),
+        )
+    }
+
     /// How long ago a jiffy was at `now`; zero for one to come.
     #[must_use]
     pub fn since(&self, jiffy: u64, now: Nanos) -> Duration {
@@ -194,5 +204,7 @@ mod tests {
         let now = Nanos::from_nanos(1_100_000_000);
         assert_eq!(CLOCK.since(5_000, now), Duration::from_millis(100));
         assert_eq!(CLOCK.since(9_000, now), Duration::ZERO);
+        assert_eq!(CLOCK.left(5_050, now), Duration::from_millis(100));
+        assert_eq!(CLOCK.left(5_000, now), Duration::ZERO);
     }
 }

@@ -15,6 +15,7 @@ use super::{
     attach::{
         AttachError, Attached, Device, Hook, XdpMode, attach_tc, attach_xdp, remove_filter, xdp_pin,
     },
+    block_table::BlockTable,
     counters::Counters,
     events::EventRing,
     flow_table::FlowTable,
@@ -98,6 +99,8 @@ pub struct Datapath {
     pub tables: Tables,
     /// Flows in slots that have moved.
     pub flows: FlowTable,
+    /// Sources that are kept out.
+    pub blocks: BlockTable,
     /// Tables of `nat` replies.
     pub nat: NatTables,
     /// Frames whose next hop is not known.
@@ -153,6 +156,7 @@ impl Datapath {
         let Some(Taken {
             mut tables,
             flows,
+            blocks,
             nat,
             unresolved,
             leases,
@@ -173,6 +177,7 @@ impl Datapath {
         Ok(Self {
             tables,
             flows,
+            blocks,
             nat,
             unresolved,
             leases,
@@ -306,6 +311,7 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), OpenError> {
 struct Taken {
     tables: Tables,
     flows: FlowTable,
+    blocks: BlockTable,
     nat: NatTables,
     unresolved: UnresolvedRing,
     leases: LeaseTable,
@@ -346,6 +352,10 @@ fn take_maps(ebpf: &mut Ebpf, pins: &PinDir, slots: u32, tick_ns: u32) -> Result
         jiffies,
         pin: pins.entry(maps::FLOWS),
     };
+    let blocks = BlockTable {
+        blocked: typed(ebpf, maps::BLOCKED)?,
+        jiffies,
+    };
     let nat = NatTables {
         filter: typed(ebpf, maps::NAT_FILTER)?,
         sources: typed(ebpf, maps::NAT_SOURCES)?,
@@ -355,6 +365,7 @@ fn take_maps(ebpf: &mut Ebpf, pins: &PinDir, slots: u32, tick_ns: u32) -> Result
     Ok(Taken {
         tables,
         flows,
+        blocks,
         nat,
         unresolved: UnresolvedRing::new(typed(ebpf, maps::UNRESOLVED)?)?,
         leases,

@@ -5,6 +5,7 @@
 //! the tables and the counters.
 
 mod attach;
+mod block_table;
 mod counters;
 mod events;
 mod flow_table;
@@ -18,6 +19,7 @@ mod tables;
 mod unresolved;
 
 pub use attach::{AttachError, Attached, XdpMode, remove_filters};
+pub use block_table::BlockTable;
 pub use counters::Counters;
 pub use events::{EventRing, Record};
 pub use flow_table::{FlowLister, FlowState, FlowTable};

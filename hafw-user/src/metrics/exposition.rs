@@ -52,12 +52,15 @@ impl Scrape {
             version,
             uptime_seconds,
             interfaces,
+            blocked_sources,
             ..
         } = &self.0;
         let labels = vec![("node", node.clone()), ("version", version.clone())];
         out.gauge("node", "1, with the node's id and version", [(labels, 1)])?;
         let uptime = [(vec![], *uptime_seconds)];
         out.gauge("uptime_seconds", "Since the controller started", uptime)?;
+        let blocked = [(vec![], *blocked_sources)];
+        out.gauge("blocked_sources", "Sources that XDP keeps out", blocked)?;
         let interfaces = || {
             interfaces
                 .iter()

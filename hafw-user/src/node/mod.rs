@@ -2,6 +2,7 @@
 
 mod adopt;
 mod alerts;
+mod blocks;
 mod checks;
 mod clients;
 mod cluster;

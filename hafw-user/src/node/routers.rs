@@ -10,7 +10,7 @@ use hafw_common::{
     mac_to_word, mapped,
     proto::{VRRP_AUTH_NONE, VRRP_AUTH_PASS, virtual_mac_v4, virtual_mac_v6},
     router::{MAX_UNICAST_PEERS, RouterConfig as XdpRouter},
-    vip::{VIP_ACCEPT, VIP_HAS_SERVICE},
+    vip::{VIP_ACCEPT, VIP_HAS_SERVICE, VIP_SHIELDED},
 };
 use hafw_vrrp::{Priority, RouterConfig as VrrpRouter};
 
@@ -120,13 +120,15 @@ fn entry(config: &Config, router: &Router, interface: usize, source: IpAddr) -> 
     // An owner accepts, whatever its Accept_Mode (RFC 9568 §6.1).
     let accepts = router.accept || router.priority == Priority::OWNER;
     let accept = if accepts { VIP_ACCEPT } else { 0 };
+    let shields = config.proxy.as_ref().is_some_and(|p| p.block.is_some());
+    let shield = if shields { VIP_SHIELDED } else { 0 };
     let vips = router.vips.iter().map(|vip| {
         let service = if served.contains(&vip.address) {
             VIP_HAS_SERVICE
         } else {
             0
         };
-        (vip.address, accept | service)
+        (vip.address, accept | shield | service)
     });
     RouterEntry {
         config: XdpRouter {

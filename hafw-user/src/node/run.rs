@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 
 use super::{
     alerts,
+    blocks::Blocks,
     clients::Clients,
     flows::Flows,
     ports::Ports,
@@ -84,6 +85,7 @@ pub(super) struct Node {
     pub(super) services: Services,
     pub(super) clients: Clients,
     pub(super) flows: Flows,
+    pub(super) blocks: Blocks,
     pub(super) unresolved: UnresolvedRing,
     /// When routes are to be asked for anew.
     pub(super) routes_due: Option<Instant>,
@@ -216,6 +218,7 @@ impl Node {
                         error!(%error, "the routes could not be followed");
                     }
                 }
+                sources = self.blocks.next() => self.block(&sources),
                 Some(call) = self.call_queue.recv() => {
                     self.answer(call).await;
                     if self.wish.is_some() {
@@ -243,6 +246,9 @@ impl Node {
             self.clients.confirm(&handle).await;
         }
         self.clients.expire();
+        if let Err(error) = self.blocks.expire() {
+            error!(%error, "a source could not be let in again");
+        }
         if ticks.is_multiple_of(FLOW_TICKS) {
             let Self {
                 flows,

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use super::{
     adopt::{Remains, inherit},
     alerts,
+    blocks::Blocks,
     checks::{Around, targets},
     clients::Clients,
     cluster,
@@ -146,6 +147,7 @@ async fn bring_up(
     let Datapath {
         tables,
         flows,
+        blocks,
         unresolved,
         leases,
         events,
@@ -197,6 +199,7 @@ async fn bring_up(
     let lookout = lookout::start(&config, &facts, shown, board.clone(), Arc::clone(&alerts));
 
     let proxy = start_proxy(&config).await?;
+    let blocks = Blocks::open(blocks, proxy.as_ref().map(|proxy| &proxy.control))?;
     let (probe_events, probe_queue) = mpsc::unbounded_channel();
     let mut prober = Prober::new(probe_events);
     let link_stir = Arc::new(Notify::new());
@@ -241,6 +244,7 @@ async fn bring_up(
         services,
         clients,
         flows: Flows::new(flows),
+        blocks,
         unresolved,
         routes_due: None,
         tracking,

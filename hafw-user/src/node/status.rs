@@ -45,6 +45,7 @@ impl Node {
                 backend,
                 end,
             } => self.drain_backend(&service, &backend, !end),
+            Request::Unblock { source } => self.answer_unblock(source),
             Request::Reload => self.answer_reload().await,
             Request::Restart => self.answer_restart().await,
             Request::Handover { router, end } => self.handover(&router, !end),
@@ -81,6 +82,8 @@ impl Node {
                 .map(|s| self.service(s))
                 .collect(),
             proxy: None,
+            blocked: self.blocks.status(),
+            blocked_sources: self.blocks.len() as u64,
             alerts: self.alerts.status(),
             counters: counters
                 .into_iter()
@@ -88,6 +91,7 @@ impl Node {
                 .chain([
                     ("handed_sent", self.clients.sent),
                     ("handed_lost", self.clients.lost),
+                    ("blocks_full", self.blocks.full),
                 ])
                 .filter(|(_, count)| *count > 0)
                 .map(|(name, count)| (name.to_owned(), count))

@@ -27,6 +27,7 @@ use aya_log_ebpf::warn;
 use hafw_common::{
     Node, as_v4,
     backend::{Backend, Traffic},
+    blocked::Source,
     counters::Counter,
     event::{
         ADVERT_EVENT_HEADER, AdvertEvent, ClaimEvent, MAX_UNRESOLVED_DATAGRAM, UnresolvedEvent,
@@ -35,9 +36,9 @@ use hafw_common::{
     lease::{Lease, Seen},
     mac_to_word,
     maps::{
-        EVENTS_BYTES, MAX_BACKENDS, MAX_FLOWS, MAX_IFACES, MAX_NEIGHBOURS, MAX_PEERS, MAX_ROUTERS,
-        MAX_ROUTES, MAX_SERVICES, MAX_VIPS, UNRESOLVED_BYTES, VIP_FILTER_WORDS, VRID_ENTRIES,
-        vrid_index,
+        EVENTS_BYTES, MAX_BACKENDS, MAX_BLOCKED, MAX_FLOWS, MAX_IFACES, MAX_NEIGHBOURS, MAX_PEERS,
+        MAX_ROUTERS, MAX_ROUTES, MAX_SERVICES, MAX_VIPS, UNRESOLVED_BYTES, VIP_FILTER_WORDS,
+        VRID_ENTRIES, vrid_index,
     },
     moved::{self, FlowEntry, FlowKey},
     nat::{NatKey, NatSource},
@@ -112,6 +113,8 @@ static NAT_SOURCES: HashMap<NatKey, NatSource> = HashMap::with_max_entries(MAX_B
 static ROUTES: LpmTrie<[u8; 4], Route> = LpmTrie::with_max_entries(MAX_ROUTES, 0);
 #[map]
 static NEIGHBOURS: HashMap<NeighbourKey, u64> = HashMap::with_max_entries(MAX_NEIGHBOURS, 0);
+#[map]
+static BLOCKED: HashMap<Source, u64> = HashMap::with_max_entries(MAX_BLOCKED, BPF_F_NO_PREALLOC);
 #[map]
 static UNRESOLVED: RingBuf = RingBuf::with_byte_size(UNRESOLVED_BYTES, 0);
 /// Where an advert is put together: it is larger than a program's stack. Private to the programs.
@@ -196,6 +199,14 @@ impl Tables for Maps {
         // SAFETY: copied out at once. An element that is removed meanwhile may be reused for
         // another VIP; the frame is then treated as one to that VIP.
         unsafe { VIPS.get(VipKey { address }) }.copied()
+    }
+
+    #[inline(always)]
+    fn blocked_until(&self, source: [u8; 16]) -> u64 {
+        // SAFETY: as in `vip`.
+        unsafe { BLOCKED.get(Source { address: source }) }
+            .copied()
+            .unwrap_or(0)
     }
 
     #[inline(always)]

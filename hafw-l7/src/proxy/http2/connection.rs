@@ -46,6 +46,8 @@ pub(in crate::proxy) struct Connection {
     /// Bytes that were read already.
     pub(in crate::proxy) block: Option<Block>,
     pub(in crate::proxy) client: IpAddr,
+    /// As in a session.
+    pub(in crate::proxy) peer: Option<IpAddr>,
     /// The configured address that it came in by.
     pub(in crate::proxy) address: SocketAddr,
     /// The server that the client named when TLS was set up.
@@ -66,6 +68,11 @@ pub(super) struct Live {
 type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 
 impl Live {
+    /// Whether the client gives up more than it lets be answered.
+    fn is_excessive(&self) -> bool {
+        self.resets.get() > MAX_RESETS
+    }
+
     pub(super) fn note_reset(&self) {
         self.resets.set(self.resets.get() + 1);
     }
@@ -89,6 +96,7 @@ impl Connection {
             wire,
             block,
             client,
+            peer,
             address,
             named,
             ends,
@@ -155,6 +163,7 @@ impl Connection {
                     timer: shared.timers.timer(waker.await),
                     stream: Wire::Downstream(Box::new(stream)),
                     client,
+                    peer,
                     address,
                     named,
                     may_be_http2: false,
@@ -168,6 +177,9 @@ impl Connection {
             });
         }
         drop(connection);
+        if live.is_excessive() || refused.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+            shared.note_offence(peer);
+        }
         if refused.reason().is_some() {
             timer.arm(LAST_WORDS);
             refused.linger(&timer).await;
@@ -216,7 +228,7 @@ fn poll_next(
         if let Some(reason) = refused.take() {
             debug!(%reason, "a client breaks the rules of HTTP/2");
             connection.abrupt_shutdown(reason);
-        } else if live.resets.get() > MAX_RESETS && *state != State::Leaving {
+        } else if live.is_excessive() && *state != State::Leaving {
             debug!("a client gives up more requests than it lets be answered");
             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         } else if *state == State::Leaving {
