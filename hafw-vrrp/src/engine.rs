@@ -155,6 +155,19 @@ impl Engine {
         }
     }
 
+    /// See [`VirtualRouter::succeed`]. Those of a sync group take over when the last of them would.
+    pub fn succeed(
+        &mut self,
+        router: usize,
+        source: IpAddr,
+        asked_at: Instant,
+        effects: &mut impl Effects,
+    ) {
+        self.tell(&[router], effects, |_, router, now| {
+            router.succeed(now, source, asked_at);
+        });
+    }
+
     /// Every router gives its addresses up, in order.
     pub fn shutdown(&mut self, effects: &mut impl Effects) {
         let all: Vec<usize> = (0..self.routers.len()).collect();

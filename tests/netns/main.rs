@@ -33,5 +33,6 @@ mod reload;
 mod service_manager;
 mod split_brain;
 mod spread;
+mod succession;
 mod tracking;
 mod unicast;

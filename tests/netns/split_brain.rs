@@ -15,6 +15,10 @@ const WITNESS: Station = Station::Client;
 
 /// Starts both nodes with a channel over a cable of its own; `keys` are further keys of the router.
 fn start(name: &str, keys: &str) -> Pair {
+    start_with(name, TIMING, keys)
+}
+
+pub(crate) fn start_with(name: &str, timing: Timing, keys: &str) -> Pair {
     let lab = Lab::new(name).unwrap();
     let addresses = lab.link_nodes().unwrap();
     let key = "5a".repeat(32);
@@ -27,7 +31,7 @@ fn start(name: &str, keys: &str) -> Pair {
             other.name(),
             addresses[1 - own]
         );
-        let config = hafw_config(&lab[station], &[Router::oldboy(station, TIMING)], &rest);
+        let config = hafw_config(&lab[station], &[Router::oldboy(station, timing)], &rest);
         Hafw::start(&lab[station], &config).unwrap()
     });
     let mut pair = Pair { lab, nodes };

@@ -164,6 +164,38 @@ impl Observation {
         total
     }
 
+    /// Answers for a VIP by one MAC in the middle of another's tenure.
+    #[must_use]
+    pub fn strays(&self, vip: impl Into<IpAddr>) -> usize {
+        let vip = vip.into();
+        let tenures = self.tenures(vip);
+        self.replies(vip)
+            .filter(|(at, mac)| {
+                let inside = |t: &Tenure| t.mac != *mac && (t.from..=t.to).contains(at);
+                tenures.iter().any(inside)
+            })
+            .count()
+    }
+
+    /// The most announcements of a VIP by one MAC in any second.
+    #[must_use]
+    pub fn announcements_a_second(&self, vip: impl Into<IpAddr>) -> usize {
+        let vip = vip.into();
+        let announced = |event: &Event| match event.seen {
+            Seen::Announcement { vip: of, mac } if of == vip => Some((mac, event.at)),
+            Seen::Announcement { .. } | Seen::Reply { .. } | Seen::Advert { .. } => None,
+        };
+        let all: Vec<_> = self.events.iter().filter_map(announced).collect();
+        let within = |(index, (mac, from)): (usize, &([u8; 6], Instant))| {
+            let later = all[index..].iter();
+            later
+                .take_while(|(_, at)| at.saturating_duration_since(*from) < Duration::from_secs(1))
+                .filter(|(by, _)| by == mac)
+                .count()
+        };
+        all.iter().enumerate().map(within).max().unwrap_or(0)
+    }
+
     /// How often the answer came from another MAC than the one before.
     #[must_use]
     pub fn flips(&self, vip: impl Into<IpAddr>) -> usize {

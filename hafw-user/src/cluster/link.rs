@@ -26,7 +26,6 @@ use super::{
     peers::News,
     session::{Session, SessionError},
 };
-use crate::sys::clock;
 
 /// From one heartbeat to the next.
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -63,6 +62,7 @@ async fn talk(shared: &Shared, peer: &str, address: SocketAddr) -> Result<Infall
         return Err(format!("{address} is node {:?}", hello.id));
     }
     shared.peers().connected(peer);
+    let prompt = &shared.prompts[peer];
     let mut beats = interval(HEARTBEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -71,6 +71,9 @@ async fn talk(shared: &Shared, peer: &str, address: SocketAddr) -> Result<Infall
                 let beat = Message::Heartbeat((shared.state)());
                 within(session.send(&beat)).await.map_err(text)?;
             }
+            due = prompt.wait() => for message in due.messages((shared.state)()) {
+                within(session.send(&message)).await.map_err(text)?;
+            },
             // It only has to say that it ends.
             message = session.receive() => if let Message::Refused { reason } = message.map_err(text)? {
                 return Err(reason);
@@ -166,9 +169,11 @@ async fn meet(shared: &Shared, stream: TcpStream) -> Result<(Session<TcpStream>,
 async fn hear(shared: &Shared, mut session: Session<TcpStream>, hello: &Hello) {
     while let Ok(message) = within(session.receive()).await {
         match message {
-            Message::Heartbeat(beat) => {
-                let news = shared.peers().beat(hello, beat, clock::now());
-                shared.report(news);
+            Message::Heartbeat(beat) => shared.take_beat(hello, beat),
+            Message::Ask { nonce } => {
+                if let Some(prompt) = shared.prompts.get(&hello.id) {
+                    prompt.answer(nonce);
+                }
             }
             Message::Hello(_) | Message::Refused { .. } | Message::Unknown => {}
         }
@@ -210,7 +215,9 @@ fn first_word(message: Message) -> Result<Hello, String> {
     match message {
         Message::Hello(hello) => Ok(hello),
         Message::Refused { reason } => Err(reason),
-        Message::Heartbeat(_) | Message::Unknown => Err("it did not say who it is".to_owned()),
+        Message::Heartbeat(_) | Message::Ask { .. } | Message::Unknown => {
+            Err("it did not say who it is".to_owned())
+        }
     }
 }
 
@@ -293,7 +300,7 @@ mod tests {
                 address: peer.1,
             }],
         };
-        Cluster::start(&spec, id, Heartbeat::default)
+        Cluster::start(&spec, id, Heartbeat::default, |_, _, _| {})
     }
 
     async fn wait(cluster: &Cluster, what: &str, check: impl Fn(&super::super::Peer) -> bool) {

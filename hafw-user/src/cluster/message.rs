@@ -1,6 +1,9 @@
 //! What the nodes say to each other: JSON, each message with its length before it (u32, big-endian).
 //! Fields and messages may be added; [`PROTOCOL`] changes when old nodes could not live with it.
 
+use std::net::IpAddr;
+
+use hafw_vrrp::{Priority, StateKind};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -23,6 +26,11 @@ pub(super) enum Message {
     },
     /// The state of the sender.
     Heartbeat(Heartbeat),
+    /// The sender wants a heartbeat of now.
+    Ask {
+        /// Comes back in [`Heartbeat::answers`].
+        nonce: u64,
+    },
     /// One that a later version has and this one does not need.
     #[serde(other)]
     Unknown,
@@ -44,6 +52,9 @@ pub(super) struct Hello {
 pub struct Heartbeat {
     /// Its virtual routers.
     pub routers: Vec<RouterBeat>,
+    /// The question that it answers, if it does.
+    #[serde(default)]
+    pub answers: Option<u64>,
 }
 
 /// The state of one router.
@@ -67,6 +78,19 @@ pub struct RouterBeat {
     /// Since its witness last answered, or since the start, ms; None without one.
     #[serde(default)]
     pub unanswered_ms: Option<u64>,
+    /// Where its adverts come from.
+    #[serde(default)]
+    pub source: Option<IpAddr>,
+}
+
+impl RouterBeat {
+    /// Whether it gave its VIPs up and cannot claim them before an Active_Down_Interval after its
+    /// recovery. (An owner can.)
+    #[must_use]
+    pub fn in_fault(&self) -> bool {
+        let fault = self.state == StateKind::Fault.name();
+        fault && !self.attracting && self.priority != Priority::OWNER.get()
+    }
 }
 
 /// What is no message.
@@ -145,7 +169,9 @@ mod tests {
                 attracting: true,
                 witness: Some(false),
                 unanswered_ms: Some(1500),
+                source: Some(IpAddr::from([10, 0, 0, 5])),
             }],
+            answers: Some(7),
         })
     }
 
@@ -165,6 +191,7 @@ mod tests {
                 version: "1".into(),
             }),
             heartbeat(),
+            Message::Ask { nonce: u64::MAX },
             Message::Refused { reason: "x".into() },
         ];
         let bytes: Vec<u8> = sent.iter().flat_map(|m| m.emit().unwrap()).collect();

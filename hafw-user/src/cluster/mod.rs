@@ -8,14 +8,18 @@ mod key;
 mod link;
 mod message;
 mod peers;
+mod prompt;
 mod session;
+mod succession;
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use hafw_vrrp::Instant;
 use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
@@ -27,6 +31,8 @@ pub use peers::Peer;
 
 use crate::sys::clock;
 use peers::Peers;
+use prompt::Prompt;
+use succession::Heir;
 
 const TICK: Duration = Duration::from_millis(100);
 
@@ -51,9 +57,8 @@ pub struct PeerSpec {
 }
 
 /// The running channel; dropping it ends it.
-#[derive(Debug)]
 pub struct Cluster {
-    peers: Arc<Mutex<Peers>>,
+    shared: Arc<Shared>,
     _tasks: JoinSet<()>,
 }
 
@@ -62,43 +67,54 @@ struct Shared {
     id: String,
     listen: SocketAddr,
     key: Key,
-    peers: Arc<Mutex<Peers>>,
+    peers: Mutex<Peers>,
     state: Box<dyn Fn() -> Heartbeat + Send + Sync>,
+    /// By peer.
+    prompts: BTreeMap<String, Prompt>,
+    heir: Heir,
 }
 
 impl Cluster {
-    /// Starts it on the current tokio runtime. `state` is asked for each heartbeat.
+    /// Starts it on the current tokio runtime. `state` is asked for each heartbeat. `heir` is told of
+    /// a peer that gave VIPs up: all peers, its id, and when it was asked what it says now.
     #[must_use]
     pub fn start(
         spec: &ClusterSpec,
         id: &str,
         state: impl Fn() -> Heartbeat + Send + Sync + 'static,
+        heir: impl Fn(&[Peer], &str, Instant) + Send + Sync + 'static,
     ) -> Self {
         let ids = spec.peers.iter().map(|peer| peer.id.clone());
-        let peers = Arc::new(Mutex::new(Peers::new(ids)));
         let shared = Arc::new(Shared {
             id: id.to_owned(),
             listen: spec.listen,
             key: spec.key.clone(),
-            peers: Arc::clone(&peers),
+            peers: Mutex::new(Peers::new(ids)),
             state: Box::new(state),
+            prompts: spec
+                .peers
+                .iter()
+                .map(|peer| (peer.id.clone(), Prompt::default()))
+                .collect(),
+            heir: Box::new(heir),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(link::listen(Arc::clone(&shared)));
         for PeerSpec { id, address } in &spec.peers {
             tasks.spawn(link::dial(Arc::clone(&shared), id.clone(), *address));
         }
+        let ticking = Arc::clone(&shared);
         tasks.spawn(async move {
             let mut tick = interval(TICK);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tick.tick().await;
-                let news = shared.peers().tick(clock::now());
-                shared.report(news);
+                let news = ticking.peers().tick(clock::now());
+                ticking.report(news);
             }
         });
         Self {
-            peers,
+            shared,
             _tasks: tasks,
         }
     }
@@ -106,16 +122,17 @@ impl Cluster {
     /// What is known of the peers, in the order of the configuration.
     #[must_use]
     pub fn peers(&self) -> Vec<Peer> {
-        lock(&self.peers).all().to_vec()
+        self.shared.peers().all().to_vec()
+    }
+
+    /// A router changed: peers are told at once.
+    pub fn stir(&self) {
+        self.shared.prompts.values().for_each(Prompt::beat);
     }
 }
 
 impl Shared {
     fn peers(&self) -> MutexGuard<'_, Peers> {
-        lock(&self.peers)
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn lock(peers: &Mutex<Peers>) -> MutexGuard<'_, Peers> {
-    peers.lock().unwrap_or_else(PoisonError::into_inner)
 }

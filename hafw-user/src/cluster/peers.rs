@@ -1,7 +1,7 @@
 //! What is known of each peer: the session to it, what it said last, and what stands in the way.
 //! Pure: `now` is a parameter, and what is to be logged comes back.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use hafw_vrrp::Instant;
 
@@ -57,6 +57,8 @@ pub struct Peer {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peers {
     peers: Vec<Peer>,
+    /// By peer: when it was asked what it has not answered yet. The question's nonce is that time.
+    asked: BTreeMap<String, Instant>,
 }
 
 impl Peers {
@@ -74,6 +76,7 @@ impl Peers {
         };
         Self {
             peers: ids.into_iter().map(peer).collect(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -127,6 +130,20 @@ impl Peers {
         })
     }
 
+    /// A peer is asked.
+    pub(super) fn asked(&mut self, id: &str, now: Instant) {
+        self.asked.insert(id.to_owned(), now);
+    }
+
+    /// Whether this is the nonce of the last question to a peer, and its first answer.
+    pub(super) fn is_open(&mut self, id: &str, nonce: u64) -> bool {
+        let open = self.asked.get(id).is_some_and(|at| at.as_nanos() == nonce);
+        if open {
+            self.asked.remove(id);
+        }
+        open
+    }
+
     /// Time passes.
     pub(super) fn tick(&mut self, now: Instant) -> Vec<News> {
         let late = |peer: &&mut Peer| {
@@ -172,6 +189,17 @@ mod tests {
         assert!(matches!(peers.tick(silent)[..], [News::Silent { .. }]));
         assert_eq!(peers.tick(silent + SILENCE), []);
         assert!(beat(&mut peers, silent + SILENCE).is_some());
+    }
+
+    #[test]
+    fn only_the_last_question_is_answered_and_once() {
+        let mut peers = Peers::new(["lb02".to_owned()]);
+        for at in [5, 6] {
+            peers.asked("lb02", Instant::from_nanos(at));
+        }
+        assert!(!peers.is_open("lb02", 5) && !peers.is_open("lb03", 6));
+        assert!(peers.is_open("lb02", 6));
+        assert!(!peers.is_open("lb02", 6));
     }
 
     #[test]

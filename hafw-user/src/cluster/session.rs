@@ -227,9 +227,11 @@ mod tests {
             attracting: false,
             witness: None,
             unanswered_ms: None,
+            source: None,
         };
         let long = Message::Heartbeat(Heartbeat {
             routers: (0..1024).map(beat).collect(),
+            answers: None,
         });
         assert!(long.emit().unwrap().len() > RECORD);
         dialled.send(&long).await.unwrap();

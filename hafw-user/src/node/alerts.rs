@@ -7,15 +7,23 @@ use tokio::sync::mpsc;
 use super::services;
 use crate::{
     alert::{Alerts, Event, Kind, State},
+    cluster::Cluster,
     config::Config,
     probe::{ProbeEvent, TargetId},
     vrrp::Change,
 };
 
-/// Tells of the routers' changes of state until the VRRP thread ends.
-pub(super) fn follow(alerts: Arc<Alerts>, mut changes: mpsc::Receiver<Change>) {
+/// Tells of the routers' changes of state until the VRRP thread ends: the peers at once.
+pub(super) fn follow(
+    alerts: Arc<Alerts>,
+    cluster: Option<Arc<Cluster>>,
+    mut changes: mpsc::Receiver<Change>,
+) {
     tokio::spawn(async move {
         while let Some(change) = changes.recv().await {
+            if let Some(cluster) = &cluster {
+                cluster.stir();
+            }
             let Change {
                 router,
                 transition,

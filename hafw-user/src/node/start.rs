@@ -185,11 +185,11 @@ async fn bring_up(
         .map(|router| router.spec)
         .zip(starts)
         .collect();
-    alerts::follow(Arc::clone(&alerts), changed);
     let vrrp = spawn(driver, specs, config.node.realtime)?;
 
     let board = Board::default();
     let cluster = cluster::start(&config, &vrrp, &leases, &board).map(Arc::new);
+    alerts::follow(Arc::clone(&alerts), cluster.clone(), changed);
     let shown = lookout::Sources {
         vrrp: vrrp.clone(),
         leases: Arc::clone(&leases),

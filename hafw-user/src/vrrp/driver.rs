@@ -86,6 +86,8 @@ pub(super) struct Driver {
     events: EventRing,
     peers: Arc<PeerTable>,
     changes: mpsc::Sender<Change>,
+    /// Changes that are told once the snapshots show them.
+    untold: Vec<Change>,
     routers: Vec<Router>,
 }
 
@@ -167,6 +169,7 @@ impl Driver {
             events,
             peers,
             changes,
+            untold: Vec::new(),
         }
     }
 
@@ -185,6 +188,15 @@ impl Driver {
     pub(super) fn set_source(&mut self, router: usize, source: IpAddr) {
         if let Some(router) = self.routers.get_mut(router) {
             router.spec.router.source = source;
+        }
+    }
+
+    /// Tells of the changes of state since.
+    pub(super) fn tell_changes(&mut self) {
+        for change in self.untold.drain(..) {
+            if let Err(error) = self.changes.try_send(change) {
+                debug!(%error, "nobody takes changes of state");
+            }
         }
     }
 
@@ -499,9 +511,7 @@ impl Effects for Driver {
             priority: router.priority,
             at: SystemTime::now(),
         };
-        if self.changes.try_send(change).is_err() {
-            debug!(router = router.spec.name, "nobody takes changes of state");
-        }
+        self.untold.push(change);
         info!(
             router = router.spec.name,
             from = from.name(),
@@ -513,7 +523,7 @@ impl Effects for Driver {
             router.active_with = None;
         } else {
             let interval = router.spec.router.interval.as_duration();
-            router.took_over_from = router.handoff.took_over(now, interval);
+            router.took_over_from = router.handoff.took_over(now, interval, cause);
         }
     }
 

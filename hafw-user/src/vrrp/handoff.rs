@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use hafw_vrrp::Instant;
+use hafw_vrrp::{Cause, Instant};
 
 /// How long after a priority 0 a takeover is still its consequence: the longest Skew_Time is one
 /// advert interval of 40.95 s, but the usual ones are far below a second.
@@ -50,8 +50,17 @@ impl Handoff {
     }
 
     /// We became Active, with this advertisement interval. Returns the peer that gives the router up.
-    pub(super) fn took_over(&mut self, now: Instant, interval: Duration) -> Option<[u8; 6]> {
+    pub(super) fn took_over(
+        &mut self,
+        now: Instant,
+        interval: Duration,
+        cause: Cause,
+    ) -> Option<[u8; 6]> {
         let Last { mac, at, released } = self.last.take()?;
+        // Not by an advert: it is in fault, and may not be reached here.
+        if cause == Cause::Released && !released {
+            return None;
+        }
         let memory = if released {
             RELEASE_MEMORY
         } else {
@@ -77,22 +86,38 @@ mod tests {
     fn a_release_names_the_peer_for_the_takeover_that_follows() {
         let mut handoff = Handoff::default();
         assert_eq!(handoff.saw(PEER, 0, ms(0), None), None);
-        assert_eq!(handoff.took_over(ms(600), INTERVAL), Some(PEER));
-        assert_eq!(handoff.took_over(ms(700), INTERVAL), None);
+        assert_eq!(
+            handoff.took_over(ms(600), INTERVAL, Cause::Released),
+            Some(PEER)
+        );
+        assert_eq!(handoff.took_over(ms(700), INTERVAL, Cause::Released), None);
     }
 
     #[test]
     fn a_takeover_from_a_silent_peer_hands_nothing_over() {
         let mut handoff = Handoff::default();
         assert_eq!(handoff.saw(PEER, 150, ms(0), None), None);
-        assert_eq!(handoff.took_over(ms(3_600), INTERVAL), None);
+        assert_eq!(
+            handoff.took_over(ms(3_600), INTERVAL, Cause::ActiveDown),
+            None
+        );
     }
 
     #[test]
     fn an_active_that_lives_is_in_its_grace_as_soon_as_we_take_over() {
         let mut handoff = Handoff::default();
         assert_eq!(handoff.saw(PEER, 100, ms(3_000), None), None);
-        assert_eq!(handoff.took_over(ms(3_600), INTERVAL), Some(PEER));
+        assert_eq!(
+            handoff.took_over(ms(3_600), INTERVAL, Cause::ActiveDown),
+            Some(PEER)
+        );
+    }
+
+    #[test]
+    fn one_that_told_of_its_fault_over_another_path_is_handed_nothing() {
+        let mut handoff = Handoff::default();
+        assert_eq!(handoff.saw(PEER, 150, ms(0), None), None);
+        assert_eq!(handoff.took_over(ms(40), INTERVAL, Cause::Released), None);
     }
 
     #[test]

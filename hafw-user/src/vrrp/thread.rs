@@ -86,6 +86,11 @@ enum Command {
     },
     Recover(usize),
     Source(usize, IpAddr),
+    Succeed {
+        router: usize,
+        source: IpAddr,
+        asked_at: Instant,
+    },
     Wire {
         interface: usize,
         wire: Option<Box<Wire>>,
@@ -124,6 +129,15 @@ impl Handle {
     /// A router must give its VIPs up. `local`: connections that the proxy has go on.
     pub fn fault(&self, router: usize, local: bool) {
         self.send(Command::Fault { router, local });
+    }
+
+    /// The Active of a router, at this address, is in fault, as it answered a question of then.
+    pub fn succeed(&self, router: usize, source: IpAddr, asked_at: Instant) {
+        self.send(Command::Succeed {
+            router,
+            source,
+            asked_at,
+        });
     }
 
     /// A router may take part again.
@@ -302,6 +316,7 @@ impl Thread {
             at: Some(now),
             transitions,
         };
+        self.driver.tell_changes();
         None
     }
 
@@ -320,6 +335,11 @@ impl Thread {
                 engine.fault(router, driver);
             }
             Command::Recover(router) => engine.recover(router, driver),
+            Command::Succeed {
+                router,
+                source,
+                asked_at,
+            } => engine.succeed(router, source, asked_at, driver),
             Command::Source(router, source) => {
                 driver.set_source(router, source);
                 engine.set_source(router, source);

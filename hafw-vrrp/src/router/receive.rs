@@ -42,6 +42,31 @@ impl VirtualRouter {
         self.heard(at, source, priority, None);
     }
 
+    /// The router at `source` answered a question of `asked_at`, over another path than adverts
+    /// take: it is in fault. Then it does not attract, and cannot before it has recovered and waited
+    /// an Active_Down_Interval: a Backup that knows no other Active takes over at once, until one
+    /// advert interval before that could be over. Otherwise nothing happens: the timer runs.
+    pub fn succeed(&mut self, now: Instant, source: IpAddr, asked_at: Instant) {
+        let State::Backup {
+            active_adver_interval,
+            ..
+        } = self.state
+        else {
+            return;
+        };
+        let last = self.peer.filter(|peer| peer.source == source);
+        let silent = last.is_some_and(|peer| peer.at <= asked_at);
+        let intervals = u32::from(self.config.down_timer_adverts).saturating_sub(1);
+        let fresh = now < asked_at + active_adver_interval.as_duration() * intervals;
+        if silent && fresh {
+            self.state = State::Backup {
+                active_down_timer: now,
+                active_adver_interval,
+                released_at: Some(now),
+            };
+        }
+    }
+
     fn heard(
         &mut self,
         at: Instant,

@@ -8,5 +8,6 @@ mod groups;
 mod receiving;
 mod routers;
 mod sending;
+mod succession;
 mod transitions;
 mod world;

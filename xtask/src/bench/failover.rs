@@ -32,6 +32,12 @@ pub(crate) struct Args {
     /// How often each is repeated
     #[arg(long, default_value_t = 5)]
     repeat: u32,
+    /// With `[cluster]` over a second path between hafw's nodes
+    #[arg(long)]
+    cluster: bool,
+    /// Only the faults that tell most, without the long ones
+    #[arg(long)]
+    quick: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -63,6 +69,16 @@ enum Fault {
     Cut,
     /// The node's port goes down; then up
     Carrier,
+    /// kill -9 of hafw's proxy, which is started again at once
+    Proxy,
+    /// INPUT rules drop adverts on lb02; then no longer
+    FilterOne,
+    /// INPUT rules drop adverts on both nodes; then no longer
+    FilterBoth,
+    /// Nothing reaches lb01, its adverts still leave; then it does again. hafw: `deaf_after` of 1 s
+    Deaf,
+    /// A check of weight 0 fails, looked at every 3 s; then it succeeds
+    Check,
     /// A cut of 20 s, and what happens for a long time after it; at 1 s only
     Partition,
 }
@@ -81,7 +97,9 @@ struct Row {
     lost: Series,
     silence: Series,
     owners: Series,
+    strays: Series,
     flips: Series,
+    announced: Series,
 }
 
 impl Args {
@@ -96,15 +114,20 @@ pub(super) fn run(args: &Args, release: bool) -> Result<()> {
     for interval in chosen(&args.timing) {
         let timing = interval.timing();
         for (position, fault) in chosen(&args.fault).into_iter().enumerate() {
-            if fault == Fault::Partition && timing != Timing::V2Second {
+            let long = fault == Fault::Partition;
+            if long && (timing != Timing::V2Second || args.quick)
+                || args.quick && !Fault::QUICK.contains(&fault)
+            {
                 continue;
             }
             for round in 1..=args.repeat {
-                for &kind in &kinds {
+                let kinds = kinds.iter().filter(|kind| fault.concerns(**kind));
+                for &kind in kinds {
                     let setup = Setup {
                         kind,
                         timing,
                         realtime: None,
+                        cluster: args.cluster && kind == Kind::Hafw,
                         release,
                     };
                     let name = format!("{}, {}, {}", timing.label(), fault.name(), kind.name());
@@ -135,7 +158,9 @@ pub(super) fn run(args: &Args, release: bool) -> Result<()> {
             "L7 gap",
             "no ARP answer",
             "two owners",
+            "strays",
             "flips",
+            "GARP/s",
         ],
         &table,
     );
@@ -202,6 +227,18 @@ fn inject(pair: &mut Pair, kind: Kind, fault: Fault) -> Result<()> {
         Fault::Freeze => pair.signal(Signal::SIGSTOP)?,
         Fault::Cut | Fault::Partition => pair.lab.cut(Station::Lb01)?,
         Fault::Carrier => pair.lab.set_carrier(Station::Lb01, false)?,
+        Fault::Proxy => pair.daemon().kill_children()?,
+        Fault::FilterOne => filter(pair, &[Station::Lb02])?,
+        Fault::FilterBoth => filter(pair, &Station::NODES)?,
+        Fault::Deaf => pair.lab.deafen(Station::Lb01)?,
+        Fault::Check => pair.set_check(false)?,
+    }
+    Ok(())
+}
+
+fn filter(pair: &Pair, stations: &[Station]) -> Result<()> {
+    for station in stations {
+        pair.lab[*station].drop_input("ip protocol 112")?;
     }
     Ok(())
 }
@@ -209,7 +246,13 @@ fn inject(pair: &mut Pair, kind: Kind, fault: Fault) -> Result<()> {
 /// Undoes the fault. False where there is nothing to undo.
 fn recover(pair: &mut Pair, fault: Fault) -> Result<bool> {
     match fault {
-        Fault::None | Fault::Respawn => return Ok(false),
+        Fault::None | Fault::Respawn | Fault::Proxy => return Ok(false),
+        Fault::FilterOne | Fault::FilterBoth => {
+            for station in Station::NODES {
+                pair.lab[station].open_firewall()?;
+            }
+        }
+        Fault::Check => pair.set_check(true)?,
         Fault::Stop => {
             let ended = format!("{} to end", pair.daemon().name());
             wait_for(Duration::from_secs(15), ended, || !pair.daemon().running())?;
@@ -217,7 +260,7 @@ fn recover(pair: &mut Pair, fault: Fault) -> Result<bool> {
         }
         Fault::Kill => pair.daemon().start()?,
         Fault::Freeze => pair.signal(Signal::SIGCONT)?,
-        Fault::Cut | Fault::Partition => pair.lab.heal()?,
+        Fault::Cut | Fault::Partition | Fault::Deaf => pair.lab.heal()?,
         Fault::Carrier => pair.lab.set_carrier(Station::Lb01, true)?,
     }
     Ok(true)
@@ -234,6 +277,22 @@ impl Interval {
 }
 
 impl Fault {
+    /// Those of `--quick`.
+    const QUICK: [Self; 7] = [
+        Self::Stop,
+        Self::Kill,
+        Self::Respawn,
+        Self::Freeze,
+        Self::Cut,
+        Self::Carrier,
+        Self::FilterBoth,
+    ];
+
+    /// The lesson's nginx is nobody's child.
+    fn concerns(self, kind: Kind) -> bool {
+        self != Self::Proxy || kind == Kind::Hafw
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -243,13 +302,22 @@ impl Fault {
             Self::Freeze => "SIGSTOP",
             Self::Cut => "silent cut",
             Self::Carrier => "port down",
+            Self::Proxy => "kill -9 of the proxy, respawned",
+            Self::FilterOne => "INPUT drops adverts on one",
+            Self::FilterBoth => "INPUT drops adverts on both",
+            Self::Deaf => "nothing reaches the Active",
+            Self::Check => "check down, weight 0, 3 s",
             Self::Partition => "20 s partition",
         }
     }
 
     const fn recovery(self) -> &'static str {
         match self {
-            Self::None | Self::Respawn => "",
+            Self::None | Self::Respawn | Self::Proxy => "",
+            Self::FilterOne => "INPUT on one: open",
+            Self::FilterBoth => "INPUT on both: open",
+            Self::Deaf => "it is reached again",
+            Self::Check => "check up",
             Self::Stop => "failback",
             Self::Kill => "kill -9: started again",
             Self::Freeze => "SIGCONT",
@@ -265,9 +333,25 @@ impl Fault {
             return (Duration::from_secs(20), Duration::from_secs(60));
         }
         let down = timing.active_down_interval(100);
+        // Until it is noticed, for what no advert tells.
+        let noticed = match self {
+            Self::Check => Duration::from_secs(4),
+            Self::Deaf => Duration::from_secs(2),
+            Self::None
+            | Self::Stop
+            | Self::Kill
+            | Self::Respawn
+            | Self::Freeze
+            | Self::Cut
+            | Self::Carrier
+            | Self::Proxy
+            | Self::FilterOne
+            | Self::FilterBoth
+            | Self::Partition => Duration::ZERO,
+        };
         (
-            down * 2 + Duration::from_secs(1),
-            down * 2 + Duration::from_secs(2),
+            down * 2 + noticed + Duration::from_secs(1),
+            down * 2 + noticed + Duration::from_secs(2),
         )
     }
 }
@@ -279,7 +363,10 @@ impl Row {
         self.http.push_ms(found.http.longest_gap());
         self.silence.push_ms(found.owners.longest_silence(VIP_WWW));
         self.owners.push_ms(found.owners.two_owners(VIP_WWW));
+        self.strays.push(found.owners.strays(VIP_WWW) as f64);
         self.flips.push(found.owners.flips(VIP_WWW) as f64);
+        let announced = found.owners.announcements_a_second(VIP_WWW);
+        self.announced.push(announced as f64);
     }
 
     fn cells(&self, label: [String; 3]) -> Vec<String> {
@@ -289,9 +376,11 @@ impl Row {
             lost,
             silence,
             owners,
+            strays,
             flips,
+            announced,
         } = self;
-        let series = [udp, lost, http, silence, owners, flips];
+        let series = [udp, lost, http, silence, owners, strays, flips, announced];
         label
             .into_iter()
             .chain(series.map(ToString::to_string))

@@ -74,6 +74,7 @@ pub(super) fn run(args: &Args, release: bool) -> Result<()> {
                     kind,
                     timing,
                     realtime: Some(realtime == Realtime::On),
+                    cluster: false,
                     release,
                 };
                 rows.push(measure(setup, args)?);

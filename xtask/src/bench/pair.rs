@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    net::SocketAddrV4,
+    net::{Ipv4Addr, SocketAddrV4},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -47,6 +48,8 @@ pub(super) struct Setup {
     pub(super) timing: Timing,
     /// Real-time priority for what speaks VRRP; None: as either does without being told.
     pub(super) realtime: Option<bool>,
+    /// hafw's `[cluster]` over a path of its own.
+    pub(super) cluster: bool,
     /// An optimised build of hafw.
     pub(super) release: bool,
 }
@@ -106,8 +109,14 @@ impl Pair {
             echoes.push(Echo::start(&lab[station], VIP_WWW, ECHO_PORT)?);
         }
         let mut nodes = Vec::new();
-        for station in Station::NODES {
-            let mut node = Node::new(setup, &lab, station)?;
+        let addresses = if setup.cluster {
+            Some(lab.link_nodes()?)
+        } else {
+            None
+        };
+        for (own, station) in Station::NODES.into_iter().enumerate() {
+            let channel = addresses.map_or_else(String::new, |all| channel(own, all));
+            let mut node = Node::new(setup, &lab, station, &channel)?;
             node.daemon().start()?;
             nodes.push(node);
         }
@@ -200,6 +209,17 @@ impl Pair {
         Ok(counts)
     }
 
+    /// Lets the tracked check of lb01 fail, or succeed again.
+    pub(super) fn set_check(&self, up: bool) -> Result<()> {
+        let file = check_file(&self.lab[Station::Lb01]);
+        let done = if up {
+            fs::write(&file, "")
+        } else {
+            fs::remove_file(&file)
+        };
+        done.with_context(|| format!("change {}", file.display()))
+    }
+
     /// Signals the whole VRRP daemon of lb01: keepalived's two processes, hafw's controller.
     pub(super) fn signal(&mut self, signal: Signal) -> Result<(), LabError> {
         let scope = match &self.nodes[0] {
@@ -211,8 +231,11 @@ impl Pair {
 }
 
 impl Node {
-    fn new(setup: Setup, lab: &Lab, station: Station) -> Result<Self> {
+    fn new(setup: Setup, lab: &Lab, station: Station, channel: &str) -> Result<Self> {
         let host = &lab[station];
+        let check = check_file(host);
+        fs::write(&check, "").with_context(|| format!("write {}", check.display()))?;
+        let check = check.display();
         let routers = [Router::oldboy(station, setup.timing)];
         Ok(match setup.kind {
             Kind::Keepalived => {
@@ -221,6 +244,16 @@ impl Node {
                     Some(false) | None => "",
                 };
                 let config = keepalived_config(host, &routers, globals);
+                let script = format!(
+                    "vrrp_script web {{\n    script \"/usr/bin/test -e {check}\"\n    interval \
+                     3\n    user root\n}}\n\nvrrp_instance"
+                );
+                let track = "    track_script {\n        web\n    }\n    virtual_ipaddress";
+                let config = config.replacen("vrrp_instance", &script, 1).replacen(
+                    "    virtual_ipaddress",
+                    track,
+                    1,
+                );
                 Self::Keepalived {
                     keepalived: Keepalived::with_config(host, &config)?,
                     host: host.clone(),
@@ -228,7 +261,15 @@ impl Node {
                 }
             }
             Kind::Hafw => {
-                let config = hafw_config(host, &routers, &services());
+                let witness = Station::Observer.address();
+                let rest = format!(
+                    "witness = [\"{witness}\"]\ndeaf_after = \"1s\"\n\
+                     track = [{{ check = \"web\", weight = 0 }}]\n\n\
+                     [[check]]\nname = \"web\"\ninterval = \"3s\"\nuser = \"root\"\n\
+                     command = [\"/usr/bin/test\", \"-e\", \"{check}\"]\n{}{channel}",
+                    services()
+                );
+                let config = hafw_config(host, &routers, &rest);
                 let config = match setup.realtime {
                     Some(false) => config.replacen("[node]", WITHOUT_REALTIME, 1),
                     Some(true) | None => config,
@@ -295,6 +336,23 @@ impl Findings {
             owners: self.owners.within(from - Duration::from_millis(10), to),
         }
     }
+}
+
+/// What the tracked check looks at: the web server's pid file, as it were.
+fn check_file(host: &Host) -> PathBuf {
+    host.state().join("web")
+}
+
+/// `[cluster]` of a node, by its place among the nodes and the nodes' addresses.
+fn channel(own: usize, addresses: [Ipv4Addr; 2]) -> String {
+    let other = Station::NODES[1 - own].name();
+    format!(
+        "\n[cluster]\nlisten = \"{}:9108\"\nkey = \"{}\"\n\
+         peers = [{{ id = \"{other}\", address = \"{}:9108\" }}]\n",
+        addresses[own],
+        "5a".repeat(32),
+        addresses[1 - own]
+    )
 }
 
 /// The same service and site that [`LessonProxy`] and the nodes' echo are for keepalived.
