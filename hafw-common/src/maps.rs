@@ -46,7 +46,8 @@ pub const EVENTS: &str = "EVENTS";
 pub const NAT_FILTER: &str = "NAT_FILTER";
 /// Hash [`crate::nat::NatKey`] -> [`crate::nat::NatSource`].
 pub const NAT_SOURCES: &str = "NAT_SOURCES";
-/// LPM trie of IPv4 prefixes -> [`crate::route::Route`].
+/// LPM trie of prefixes -> [`crate::route::Route`], those of IPv4 as of [`crate::v4_mapped`]
+/// addresses.
 pub const ROUTES: &str = "ROUTES";
 /// Hash [`crate::route::NeighbourKey`] -> `u64`, the MAC.
 pub const NEIGHBOURS: &str = "NEIGHBOURS";
@@ -101,8 +102,9 @@ pub const EVENTS_BYTES: u32 = 512 * 1024;
 /// Entries of [`FLOWS`], about 100 bytes each, allocated as they come. A connection that finds no
 /// room is taken for one that was there before its slot moved.
 pub const MAX_FLOWS: u32 = 1 << 20;
-/// Prefixes in [`ROUTES`]. Where the kernel has more, it is asked for every packet.
-pub const MAX_ROUTES: u32 = 4096;
+/// Prefixes in [`ROUTES`], half of them for each family. Where the kernel has more, it is asked for
+/// every packet.
+pub const MAX_ROUTES: u32 = 8192;
 /// Entries of [`NEIGHBOURS`].
 pub const MAX_NEIGHBOURS: u32 = 16384;
 /// Entries of [`BLOCKED`], allocated as they come.

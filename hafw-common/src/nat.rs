@@ -1,11 +1,13 @@
 //! What `nat` mode rewrites, known beforehand: checksum differences are computed here, not per
 //! packet.
 
+use core::net::IpAddr;
+
 /// Ones' complement differences (RFC 1624) that one rewrite makes to checksums, as the sums of
 /// 16-bit words in the machine's byte order, in which they lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delta {
-    /// To the IPv4 header's: an address changes.
+    /// To the IPv4 header's, and to an ICMPv6 message's: an address changes.
     pub ip: u16,
     /// To TCP's and UDP's: the address, which is in the pseudo-header, and a port change.
     pub l4: u16,
@@ -28,7 +30,26 @@ impl Delta {
             0,
             0,
         ]);
-        let l4 = sum([ip, word(to_port), !word(from_port), 0, 0, 0]);
+        Self::with_ports(ip, from_port, to_port)
+    }
+
+    /// Of replacing one IPv6 address and port by another.
+    #[must_use]
+    pub const fn between_v6(
+        (from, from_port): ([u8; 16], [u8; 2]),
+        (to, to_port): ([u8; 16], [u8; 2]),
+    ) -> Self {
+        let (mut ip, mut at) = (0, 0);
+        while at < 16 {
+            let (old, new) = ([from[at], from[at + 1]], [to[at], to[at + 1]]);
+            ip = sum([ip, word(new), !word(old), 0, 0, 0]);
+            at += 2;
+        }
+        Self::with_ports(ip, from_port, to_port)
+    }
+
+    const fn with_ports(ip: u16, from: [u8; 2], to: [u8; 2]) -> Self {
+        let l4 = sum([ip, word(to), !word(from), 0, 0, 0]);
         Self { ip, l4 }
     }
 }
@@ -43,6 +64,24 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
+    /// Of an endpoint by another one. Where their families differ, the port alone is meant.
+    #[must_use]
+    pub const fn between(from: (IpAddr, u16), to: (IpAddr, u16)) -> Self {
+        let (old, port) = (from.1.to_be_bytes(), to.1.to_be_bytes());
+        let delta = match (from.0, to.0) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                Delta::between((from.octets(), old), (to.octets(), port))
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                Delta::between_v6((from.octets(), old), (to.octets(), port))
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+                Delta { ip: 0, l4: 0 }
+            }
+        };
+        Self { port, delta }
+    }
+
     /// As one word, to be stored and replaced in one store.
     #[must_use]
     #[inline(always)]
@@ -83,8 +122,8 @@ const fn sum(words: [u16; 6]) -> u16 {
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, bytemuck::Pod, bytemuck::Zeroable,
 )]
 pub struct NatKey {
-    /// The backend's IPv4 address, network order.
-    pub address: [u8; 4],
+    /// The backend's address, network order; IPv4 as [`crate::v4_mapped`].
+    pub address: [u8; 16],
     /// Its port, network order.
     pub port: [u8; 2],
     /// [`crate::proto::IP_TCP`] or [`crate::proto::IP_UDP`].
@@ -98,10 +137,8 @@ pub struct NatKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct NatSource {
-    /// The service's VIP, IPv4, network order.
-    pub address: [u8; 4],
-    /// Explicit padding.
-    pub reserved: u32,
+    /// The service's VIP, network order; IPv4 as [`crate::v4_mapped`].
+    pub address: [u8; 16],
     /// What puts the VIP and its port in place of the backend, see [`Rewrite`].
     pub rewrite: u64,
 }
@@ -115,6 +152,11 @@ mod tests {
         let (vip, backend) = (([10, 0, 0, 3], [0, 80]), ([192, 168, 9, 7], [0x1f, 0x90]));
         let there = Delta::between(vip, backend);
         let back = Delta::between(backend, vip);
+        assert_eq!(sum([there.ip, back.ip, 0, 0, 0, 0]), 0xffff);
+        assert_eq!(sum([there.l4, back.l4, 0, 0, 0, 0]), 0xffff);
+        let (vip, backend) = (([0x20; 16], [0, 80]), ([0xfd; 16], [0x1f, 0x90]));
+        let there = Delta::between_v6(vip, backend);
+        let back = Delta::between_v6(backend, vip);
         assert_eq!(sum([there.ip, back.ip, 0, 0, 0, 0]), 0xffff);
         assert_eq!(sum([there.l4, back.l4, 0, 0, 0, 0]), 0xffff);
     }

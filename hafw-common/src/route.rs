@@ -35,8 +35,8 @@ pub const ROUTE_NOWHERE: u32 = 5;
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, bytemuck::Pod, bytemuck::Zeroable,
 )]
 pub struct NeighbourKey {
-    /// IPv4 address, network order.
-    pub address: [u8; 4],
+    /// Network order; IPv4 as [`crate::v4_mapped`].
+    pub address: [u8; 16],
     /// Kernel index of the interface.
     pub ifindex: u32,
 }

@@ -99,6 +99,18 @@ pub const fn difference(from: [u8; 2], to: [u8; 2]) -> u16 {
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
+/// The difference that replacing one IPv6 address by another makes.
+#[must_use]
+#[inline(always)]
+pub const fn address_difference(from: Address, to: Address) -> u16 {
+    let not = Address {
+        first: !from.first,
+        second: !from.second,
+    };
+    let sum = Sum(0).and_address(not).and_address(to);
+    sum.folded() as u16
+}
+
 #[cfg(test)]
 mod tests {
     use hafw_common::nat::Delta;

@@ -1,5 +1,5 @@
-//! IPv6: adverts, Neighbor Discovery, traffic to a VIP, and the rest, which passes at the price of
-//! one look-up.
+//! IPv6: adverts, Neighbor Discovery, traffic to a VIP, what `nat` backends answer, and the rest,
+//! which passes at the price of two look-ups in filters.
 //!
 //! Extension headers are not walked. What concerns VRRP or Neighbor Discovery never has one, and of
 //! traffic to a VIP only what could be a service's matters: a flow is known by its ports, and the
@@ -21,7 +21,7 @@ use crate::{
     checksum::Sum,
     icmpv6,
     local::{self, Segment},
-    nd,
+    nat6, nd,
     packet::{Packet, PacketMut},
     path::{Addressed, L3, Outcome},
     steer::{self, Datagram, Flow},
@@ -103,7 +103,7 @@ impl Ip {
             payload: usize::from(u16::from_be_bytes(ip.payload_len)),
             next_header: ip.next_hdr,
             hop_limit: ip.hop_limit,
-            source: packet.address(L3 + offset_of!(Ipv6Hdr, src_addr))?,
+            source: packet.address(SOURCE)?,
             destination: packet.address(DESTINATION)?,
         })
     }
@@ -142,14 +142,22 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
     if next_header == IP_VRRP {
         return advert::process_v6(packet, tables).into();
     }
-    if next_header != IP_ICMPV6 && !may_be_vip(tables, destination) {
-        return to_no_vip(next_header, destination, addressed).into();
-    }
     let mut ifindex = 0;
-    let counter = concerned(packet, tables, iface, addressed, &mut ifindex);
+    let mut counter = if next_header != IP_ICMPV6 && !may_be_vip(tables, destination) {
+        to_no_vip(next_header, destination, addressed)
+    } else {
+        concerned(packet, tables, iface, addressed, &mut ifindex)
+    };
+    if counter == Counter::PassIpv6
+        && addressed == Addressed::ToUs
+        && nat6::may_be_reply(packet, tables, next_header)
+    {
+        counter = nat6::reply(packet, tables, iface, &mut ifindex);
+    }
     Outcome { counter, ifindex }
 }
 
+pub(crate) const SOURCE: usize = L3 + offset_of!(Ipv6Hdr, src_addr);
 const DESTINATION: usize = L3 + offset_of!(Ipv6Hdr, dst_addr);
 
 /// What the filter says.
@@ -251,14 +259,13 @@ impl Datagram for Ip {
         Ipv6Hdr::LEN + self.payload
     }
 
-    /// No service over IPv6 is in `nat` mode.
     #[inline(always)]
     fn rewrite<P: PacketMut + ?Sized>(
         &self,
-        _: &mut P,
-        _: BackendWords<'_>,
+        packet: &mut P,
+        backend: BackendWords<'_>,
     ) -> Result<(), Counter> {
-        Err(Counter::DropTable)
+        nat6::to_backend(packet, self, backend)
     }
 
     const PROTOCOL: u8 = IP_IPV6;

@@ -24,6 +24,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod local;
 pub mod nat;
+pub mod nat6;
 pub mod nd;
 pub mod next_hop;
 pub mod packet;

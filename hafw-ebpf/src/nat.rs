@@ -25,7 +25,7 @@ use crate::{
 /// Which end of a datagram is rewritten; in the datagram that an ICMP error quotes, it is the
 /// other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     Source,
     Destination,
 }
@@ -61,7 +61,7 @@ pub fn reply<P: PacketMut + ?Sized, T: Tables>(
     let query = Query {
         ifindex: iface.ifindex,
         source: source.address,
-        destination: ip.dst_addr,
+        destination: v4_mapped(ip.dst_addr),
         tos: ip.tos,
         protocol: ip.proto,
         length: total_length(ip) as u16,
@@ -77,7 +77,8 @@ pub fn reply<P: PacketMut + ?Sized, T: Tables>(
         return Some(Counter::DropFragment.into());
     }
     let by = Rewrite::from_word(source.rewrite);
-    if let Err(counter) = rewrite(packet, ip, End::Source, source.address, by) {
+    let [.., a, b, c, d] = source.address;
+    if let Err(counter) = rewrite(packet, ip, End::Source, [a, b, c, d], by) {
         return Some(counter.into());
     }
     let Way::Known(hop) = way else {
@@ -116,7 +117,7 @@ fn source_key<P: PacketMut + ?Sized, T: Tables>(
         _ => return None,
     };
     Some(NatKey {
-        address,
+        address: v4_mapped(address),
         port,
         protocol,
         reserved: 0,
@@ -144,30 +145,7 @@ fn rewrite<P: PacketMut + ?Sized>(
     }
     let l4 = L3 + header_length(ip);
     match ip.proto {
-        IP_TCP => {
-            let tcp = packet
-                .header_mut::<TcpHdr>(l4)
-                .ok_or(Counter::DropMalformed)?;
-            match end {
-                End::Source => tcp.source = port,
-                End::Destination => tcp.dest = port,
-            }
-            tcp.check = adjust(tcp.check, delta.l4);
-        }
-        IP_UDP => {
-            let udp = packet
-                .header_mut::<UdpHdr>(l4)
-                .ok_or(Counter::DropMalformed)?;
-            match end {
-                End::Source => udp.src = port,
-                End::Destination => udp.dst = port,
-            }
-            // 0: none was sent. One that comes out as 0 is sent as all ones (RFC 768).
-            if udp.check != [0; 2] {
-                let check = adjust(udp.check, delta.l4);
-                udp.check = if check == [0; 2] { [0xff; 2] } else { check };
-            }
-        }
+        IP_TCP | IP_UDP => rewrite_port(packet, (ip.proto, l4), end, port, delta)?,
         _ => rewrite_quoted(packet, ip, l4, end, address, port)?,
     }
     let lower = difference([ip.ttl, 0], [ip.ttl - 1, 0]);
@@ -186,6 +164,41 @@ fn rewrite<P: PacketMut + ?Sized>(
     match end {
         End::Source => ip.src_addr = address,
         End::Destination => ip.dst_addr = address,
+    }
+    Ok(())
+}
+
+/// Puts another port in place of a segment's or a datagram's, whose header is at `l4`.
+#[inline(always)]
+pub(crate) fn rewrite_port<P: PacketMut + ?Sized>(
+    packet: &mut P,
+    (protocol, l4): (u8, usize),
+    end: End,
+    port: [u8; 2],
+    delta: Delta,
+) -> Result<(), Counter> {
+    if protocol == IP_TCP {
+        let tcp = packet
+            .header_mut::<TcpHdr>(l4)
+            .ok_or(Counter::DropMalformed)?;
+        match end {
+            End::Source => tcp.source = port,
+            End::Destination => tcp.dest = port,
+        }
+        tcp.check = adjust(tcp.check, delta.l4);
+        return Ok(());
+    }
+    let udp = packet
+        .header_mut::<UdpHdr>(l4)
+        .ok_or(Counter::DropMalformed)?;
+    match end {
+        End::Source => udp.src = port,
+        End::Destination => udp.dst = port,
+    }
+    // 0: none was sent. One that comes out as 0 is sent as all ones (RFC 768).
+    if udp.check != [0; 2] {
+        let check = adjust(udp.check, delta.l4);
+        udp.check = if check == [0; 2] { [0xff; 2] } else { check };
     }
     Ok(())
 }

@@ -44,8 +44,8 @@ pub trait Tables: FlowTables {
     fn nat_filter_word(&self, index: u32) -> u64;
     /// What replies from here are to come from.
     fn nat_source(&self, key: &NatKey) -> Option<NatSource>;
-    /// The route to this address.
-    fn route(&self, address: [u8; 4]) -> Option<Route>;
+    /// The route to this address, IPv4 as [`hafw_common::v4_mapped`].
+    fn route(&self, address: [u8; 16]) -> Option<Route>;
     /// The MAC of a neighbour, as a word.
     fn neighbour(&self, key: &NeighbourKey) -> Option<u64>;
     /// The MTU of the interface with this kernel index, if there is one.
@@ -100,16 +100,16 @@ pub struct Hop {
     pub ifindex: u32,
 }
 
-/// A datagram whose route the kernel is asked for.
+/// A datagram whose route is asked for. IPv4 addresses are [`hafw_common::v4_mapped`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query {
     /// Kernel index of the interface that it came in by.
     pub ifindex: u32,
     /// Source address.
-    pub source: [u8; 4],
+    pub source: [u8; 16],
     /// Destination address.
-    pub destination: [u8; 4],
-    /// Type of service.
+    pub destination: [u8; 16],
+    /// Type of service; 0 over IPv6.
     pub tos: u8,
     /// Protocol.
     pub protocol: u8,

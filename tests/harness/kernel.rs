@@ -26,7 +26,6 @@ use hafw_common::{
     route::{NeighbourKey, Route},
     router::{PeerKey, PeerSeen, RouterConfig},
     service::{Service, ServiceKey},
-    v4_mapped,
     vip::{Vip, VipKey, filter_bit_of},
 };
 use hafw_ebpf::fixtures::{
@@ -71,7 +70,7 @@ struct Tables {
     events: RingBuf<MapData>,
     nat_filter: Array<MapData, u64>,
     nat_sources: HashMap<MapData, NatKey, NatSource>,
-    routes: LpmTrie<MapData, [u8; 4], Route>,
+    routes: LpmTrie<MapData, [u8; 16], Route>,
     neighbours: HashMap<MapData, NeighbourKey, u64>,
     blocked: HashMap<MapData, Source, u64>,
     unresolved: RingBuf<MapData>,
@@ -387,7 +386,7 @@ impl Tables {
             put(&mut self.nat_sources, key, source, kept);
         }
         let addresses = world.nat_sources.keys().map(|key| key.address);
-        put_filter(&mut self.nat_filter, addresses.map(v4_mapped), kept);
+        put_filter(&mut self.nat_filter, addresses, kept);
         for ((prefix, length), route) in &world.routes {
             let key = Key::new(*length, *prefix);
             if kept {

@@ -301,14 +301,13 @@ pub(crate) fn world(kernel: &Kernel) -> World {
     for index in 0..BACKENDS {
         let (address, port) = endpoint(index);
         let key = NatKey {
-            address,
+            address: v4_mapped(address),
             port: port.to_be_bytes(),
             protocol: IP_TCP,
             reserved: 0,
         };
         let source = NatSource {
-            address: vip.0,
-            reserved: 0,
+            address: v4_mapped(vip.0),
             rewrite: rewrite((address, port), vip),
         };
         world.nat_sources.insert(key, source);

@@ -189,6 +189,60 @@ fn a_killed_active_is_succeeded_and_nothing_of_its_service_is_lost() {
     assert!(backends.contains(&answered_by(&pair.lab)));
 }
 
+/// Where `nat` backends serve: another port than the service's.
+const NAT_PORT: u16 = 9100;
+
+#[test]
+#[ignore = "requires root"]
+fn connections_through_nat_over_ipv6_survive_the_death_of_the_active() {
+    let lab = lab("six-nat");
+    // A neighbour's answers come by way of the node only if a route leads there.
+    let client = Station::Client.address_v6().to_string();
+    let _echoes = Station::BACKENDS.map(|web| {
+        let way = ["-6", "route", "add", &client, "via"];
+        let gateway = VIP_LINK_LOCAL.to_string();
+        let route = [&way[..], &[&gateway, "dev", "eth0"]].concat();
+        lab[web].output("ip", &route).unwrap();
+        Echo::start(&lab[web], web.address_v6(), NAT_PORT).unwrap()
+    });
+    let service = |protocol| {
+        let text = dsr_service(protocol).replace("\"dsr\"", "\"nat\"");
+        text.replace(&format!("]:{ECHO_PORT}"), &format!("]:{NAT_PORT}"))
+    };
+    let mut pair = Pair::start(lab, &["udp", "tcp"].map(service).concat());
+    let to = SocketAddr::new(VIP_WWW_V6.into(), ECHO_PORT);
+    let connect = || TcpStream::connect_timeout(&to, PATIENCE);
+    let namespace = pair.lab[Station::Client].namespace();
+    let mut streams: Vec<_> = (0..20)
+        .map(|_| namespace.run(connect).unwrap().unwrap())
+        .collect();
+    talk(&mut streams);
+    let probe = UdpProbe::start(&pair.lab[Station::Client], to, Duration::from_millis(1)).unwrap();
+
+    pair.signal(0, Signal::SIGKILL);
+    pair.wait(1, "active");
+    // Beyond the time that the dead node's XDP goes on steering.
+    pause(Duration::from_secs(7)).unwrap();
+
+    talk(&mut streams);
+    let report = probe.stop().unwrap();
+    assert!(report.samples.len() > 1000, "the client hardly asked");
+    assert_eq!(report.lost(), 0, "gaps: {:?}", report.gaps());
+    let status = pair.nodes[1].status().unwrap();
+    assert!(status.json["counters"]["tx_reply"].as_u64() > Some(20));
+}
+
+/// One question and its answer over each.
+fn talk(streams: &mut [TcpStream]) {
+    for stream in streams {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"question").unwrap();
+        let mut answer = [0; 9];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer[..8], *b"question");
+    }
+}
+
 #[test]
 #[ignore = "requires root"]
 fn a_stopped_active_is_succeeded_and_two_never_answer() {

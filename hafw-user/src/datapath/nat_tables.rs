@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use aya::maps::{
@@ -11,10 +11,12 @@ use aya::maps::{
     lpm_trie::{Key, LpmTrie},
 };
 use hafw_common::{
+    mapped,
     maps::VIP_FILTER_WORDS,
     nat::{NatKey, NatSource},
     route::{NeighbourKey, Route},
-    vip::filter_bit,
+    unmapped,
+    vip::filter_bit_of,
 };
 
 use super::tables::{TableError, failed};
@@ -23,7 +25,7 @@ use super::tables::{TableError, failed};
 pub struct NatTables {
     pub(super) filter: Array<MapData, u64>,
     pub(super) sources: HashMap<MapData, NatKey, NatSource>,
-    pub(super) routes: LpmTrie<MapData, [u8; 4], Route>,
+    pub(super) routes: LpmTrie<MapData, [u8; 16], Route>,
     pub(super) neighbours: HashMap<MapData, NeighbourKey, u64>,
 }
 
@@ -68,11 +70,11 @@ impl NatTables {
 
     fn each_filter_word(
         &mut self,
-        addresses: impl Iterator<Item = [u8; 4]>,
+        addresses: impl Iterator<Item = [u8; 16]>,
         change: impl Fn(u64, u64) -> u64,
     ) -> Result<(), TableError> {
         let mut wanted = vec![0u64; VIP_FILTER_WORDS as usize];
-        for (word, bit) in addresses.map(filter_bit) {
+        for (word, bit) in addresses.map(filter_bit_of) {
             wanted[word as usize] |= bit;
         }
         for (word, wanted) in (0u32..).zip(wanted) {
@@ -91,12 +93,13 @@ impl NatTables {
     ///
     /// # Errors
     /// The map cannot be read.
-    pub fn routes(&self) -> Result<BTreeMap<(Ipv4Addr, u8), Route>, TableError> {
-        let entry = |entry: Result<(Key<[u8; 4]>, Route), MapError>| {
+    pub fn routes(&self) -> Result<BTreeMap<(IpAddr, u8), Route>, TableError> {
+        let entry = |entry: Result<(Key<[u8; 16]>, Route), MapError>| {
             let (key, route) = entry.map_err(failed("ROUTES"))?;
-            // At most 32.
-            let length = u8::try_from(key.prefix_len()).unwrap_or(32);
-            Ok(((Ipv4Addr::from(key.data()), length), route))
+            let address = unmapped(key.data());
+            let length = key.prefix_len() - bits_before(address);
+            // At most 128.
+            Ok(((address, u8::try_from(length).unwrap_or(128)), route))
         };
         self.routes.iter().map(entry).collect()
     }
@@ -107,10 +110,10 @@ impl NatTables {
     /// The map refuses the change.
     pub fn set_route(
         &mut self,
-        (address, length): (Ipv4Addr, u8),
+        (address, length): (IpAddr, u8),
         route: Option<Route>,
     ) -> Result<(), TableError> {
-        let key = Key::new(length.into(), address.octets());
+        let key = Key::new(bits_before(address) + u32::from(length), mapped(address));
         let result = match route {
             Some(route) => self.routes.insert(&key, route, 0),
             None => self.routes.remove(&key),
@@ -144,6 +147,14 @@ impl NatTables {
             Err(MapError::SyscallError(e)) if is_full(&e.io_error) => Ok(()),
             result => result.map_err(failed("NEIGHBOURS")),
         }
+    }
+}
+
+/// Bits of the trie's keys before a prefix of this family.
+const fn bits_before(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(_) => 96,
+        IpAddr::V6(_) => 0,
     }
 }
 

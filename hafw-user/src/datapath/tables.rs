@@ -14,7 +14,7 @@ use hafw_common::{
     iface::Iface,
     mac_to_word, mapped,
     maps::{MAX_BACKENDS, VIP_FILTER_WORDS, vrid_index},
-    nat::{Delta, Rewrite},
+    nat::Rewrite,
     router::{PeerKey, PeerSeen, RouterConfig},
     service::{Service, ServiceKey},
     vip::{Vip, VipKey, filter_bit_of},
@@ -327,15 +327,10 @@ impl Tables {
     }
 }
 
-/// What `nat` mode replaces for this backend, as [`Backend::rewrite`] has it. A family without such
-/// a mode has the port alone.
+/// What `nat` mode replaces for this backend, as [`Backend::rewrite`] has it.
 fn rewrite(service: &ServiceKey, backend: SocketAddr) -> u64 {
-    let port = backend.port().to_be_bytes();
-    let delta = match (as_v4(service.address), as_v4(mapped(backend.ip()))) {
-        (Some(vip), Some(address)) => Delta::between((vip, service.port), (address, port)),
-        (Some(_) | None, _) => Delta { ip: 0, l4: 0 },
-    };
-    Rewrite { port, delta }.to_word()
+    let vip = service.destination();
+    Rewrite::between((vip.ip(), vip.port()), (backend.ip(), backend.port())).to_word()
 }
 
 /// The peers whose adverts XDP has seen.

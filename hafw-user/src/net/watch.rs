@@ -93,6 +93,8 @@ impl Watch {
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv6Route,
             MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv6Rule,
         ];
         let (connection, handle, messages) = new_multicast_connection(&groups)?;
         tokio::spawn(connection);

@@ -1,13 +1,10 @@
 //! The node's routes and neighbours as the packet path needs them for replies of `nat` backends.
 //! Pure: fed with what netlink says, it gives what has to be written.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::collections::BTreeMap;
 
 use hafw_common::{
-    mac_to_word,
+    mac_to_word, mapped,
     route::{
         NeighbourKey, ROUTE_ASK, ROUTE_GATEWAY, ROUTE_LOCAL, ROUTE_NOWHERE, ROUTE_ON_LINK,
         ROUTE_RESOLVED, Route,
@@ -65,7 +62,7 @@ impl Mirror {
                 }
                 NetEvent::Neighbour {
                     ifindex,
-                    address: neighbour @ IpAddr::V4(_),
+                    address: neighbour,
                     mac,
                 } => {
                     let hop = NextHop { ifindex, neighbour };
@@ -77,10 +74,7 @@ impl Mirror {
                 } => {
                     self.neighbours.remove(&NextHop { ifindex, neighbour });
                 }
-                NetEvent::Neighbour { .. }
-                | NetEvent::Link { mac: None, .. }
-                | NetEvent::Routes
-                | NetEvent::Lost => {}
+                NetEvent::Link { mac: None, .. } | NetEvent::Routes | NetEvent::Lost => {}
             }
         }
     }
@@ -115,7 +109,7 @@ impl Mirror {
     /// What has to be written; it is taken to be that then. Neighbours come before the routes that
     /// need them.
     pub(super) fn steps(&mut self) -> Vec<Step> {
-        let neighbours: BTreeMap<_, _> = self.neighbours.iter().filter_map(neighbour).collect();
+        let neighbours: BTreeMap<_, _> = self.neighbours.iter().map(neighbour).collect();
         let routes: BTreeMap<_, _> = self
             .ways
             .iter()
@@ -164,15 +158,12 @@ impl Mirror {
     }
 }
 
-fn neighbour((hop, mac): (&NextHop, &[u8; 6])) -> Option<(NeighbourKey, u64)> {
-    let IpAddr::V4(address) = hop.neighbour else {
-        return None;
-    };
+fn neighbour((hop, mac): (&NextHop, &[u8; 6])) -> (NeighbourKey, u64) {
     let key = NeighbourKey {
-        address: Ipv4Addr::octets(&address),
+        address: mapped(hop.neighbour),
         ifindex: hop.ifindex,
     };
-    Some((key, mac_to_word(*mac)))
+    (key, mac_to_word(*mac))
 }
 
 /// Keys that `new` has not any more, and entries that it has anew or differently.
@@ -193,6 +184,10 @@ fn differences<'a, K: Ord + Copy, V: PartialEq + Copy>(
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use hafw_common::v4_mapped;
+
     use super::*;
 
     const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 5];
@@ -201,9 +196,9 @@ mod tests {
         ifindex: 2,
         neighbour: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 254)),
     };
-    const DEFAULT: Prefix = (Ipv4Addr::UNSPECIFIED, 0);
+    const DEFAULT: Prefix = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
     const KEY: NeighbourKey = NeighbourKey {
-        address: [10, 0, 0, 254],
+        address: v4_mapped([10, 0, 0, 254]),
         ifindex: 2,
     };
 

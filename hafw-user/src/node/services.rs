@@ -7,8 +7,9 @@ use std::{
 };
 
 use hafw_common::{
+    mapped,
     moved::FlowKey,
-    nat::{Delta, NatKey, NatSource, Rewrite},
+    nat::{NatKey, NatSource, Rewrite},
     service::{MODE_DSR, MODE_GUE, MODE_IPIP, MODE_NAT, ServiceKey},
 };
 use hafw_lb::{
@@ -341,30 +342,24 @@ pub(super) fn nat_sources(config: &Config) -> BTreeMap<NatKey, NatSource> {
         .filter(|service| service.mode == Mode::Nat)
         .flat_map(|service| {
             let source = |backend: &Backend| nat_source(service, backend.address.value);
-            service.backends.iter().filter_map(source)
+            service.backends.iter().map(source)
         })
         .collect()
 }
 
-/// None over IPv6, which `validate` refuses for `nat`.
-fn nat_source(service: &Service, backend: SocketAddr) -> Option<(NatKey, NatSource)> {
-    let (IpAddr::V4(vip), SocketAddr::V4(backend)) = (service.vip.value, backend) else {
-        return None;
-    };
-    let (vip, port) = (vip.octets(), service.port.to_be_bytes());
+fn nat_source(service: &Service, backend: SocketAddr) -> (NatKey, NatSource) {
+    let (vip, port) = (service.vip.value, service.port);
     let key = NatKey {
-        address: backend.ip().octets(),
+        address: mapped(backend.ip()),
         port: backend.port().to_be_bytes(),
         protocol: service.protocol.number(),
         reserved: 0,
     };
-    let delta = Delta::between((key.address, key.port), (vip, port));
     let source = NatSource {
-        address: vip,
-        reserved: 0,
-        rewrite: Rewrite { port, delta }.to_word(),
+        address: mapped(vip),
+        rewrite: Rewrite::between((backend.ip(), backend.port()), (vip, port)).to_word(),
     };
-    Some((key, source))
+    (key, source)
 }
 
 fn apply(tables: &mut Tables, plan: &[MapOp]) -> Result<(), TableError> {

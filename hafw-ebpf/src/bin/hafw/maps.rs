@@ -59,6 +59,8 @@ use crate::ctx::{bounded, clamped};
 
 /// include/linux/socket.h.
 const AF_INET: u8 = 2;
+/// As [`AF_INET`].
+const AF_INET6: u8 = 10;
 
 /// Slot of the interface that this instance of the programs is attached to; set when it is loaded.
 #[unsafe(no_mangle)]
@@ -110,7 +112,7 @@ static NAT_FILTER: Array<u64> = Array::with_max_entries(VIP_FILTER_WORDS, 0);
 #[map]
 static NAT_SOURCES: HashMap<NatKey, NatSource> = HashMap::with_max_entries(MAX_BACKENDS, 0);
 #[map]
-static ROUTES: LpmTrie<[u8; 4], Route> = LpmTrie::with_max_entries(MAX_ROUTES, 0);
+static ROUTES: LpmTrie<[u8; 16], Route> = LpmTrie::with_max_entries(MAX_ROUTES, 0);
 #[map]
 static NEIGHBOURS: HashMap<NeighbourKey, u64> = HashMap::with_max_entries(MAX_NEIGHBOURS, 0);
 #[map]
@@ -232,8 +234,8 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn route(&self, address: [u8; 4]) -> Option<Route> {
-        ROUTES.get(lpm_trie::Key::new(32, address)).copied()
+    fn route(&self, address: [u8; 16]) -> Option<Route> {
+        ROUTES.get(lpm_trie::Key::new(128, address)).copied()
     }
 
     #[inline(always)]
@@ -255,13 +257,22 @@ impl Tables for Maps {
     fn ask_kernel(&self, query: &Query) -> Option<Hop> {
         // SAFETY: numbers alone, for which 0 is a value.
         let mut fib: FibQuery = unsafe { MaybeUninit::zeroed().assume_init() };
-        fib.family = AF_INET;
         fib.l4_protocol = query.protocol;
         fib.__bindgen_anon_1.tot_len = query.length;
         fib.ifindex = query.ifindex;
-        fib.__bindgen_anon_2.tos = query.tos;
-        fib.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(query.source);
-        fib.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(query.destination);
+        match (as_v4(query.source), as_v4(query.destination)) {
+            (Some(source), Some(destination)) => {
+                fib.family = AF_INET;
+                fib.__bindgen_anon_2.tos = query.tos;
+                fib.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(source);
+                fib.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(destination);
+            }
+            (Some(_) | None, _) => {
+                fib.family = AF_INET6;
+                fib.__bindgen_anon_3.ipv6_src = words(query.source);
+                fib.__bindgen_anon_4.ipv6_dst = words(query.destination);
+            }
+        }
         let size = size_of::<FibQuery>() as i32;
         // SAFETY: the context is the program's, and the query is valid for `size` bytes.
         let answer = unsafe { bpf_fib_lookup(self.ctx, &raw mut fib, size, 0) };

@@ -33,13 +33,6 @@ impl Judge<'_> {
             } else {
                 taken.insert(key, service);
             }
-            if service.mode == Mode::Nat && vip.value.is_ipv6() {
-                let message = format!(
-                    "mode = \"{}\": over IPv6 it is not in this version",
-                    service.mode.name()
-                );
-                self.of_service(service, &vip.place, message);
-            }
             self.health(service);
             self.backends(service);
             self.listener_of(service);
