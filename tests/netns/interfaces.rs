@@ -233,3 +233,36 @@ fn an_interface_that_is_set_down_gives_the_vips_up_and_takes_them_back() {
     let seen = observer.stop().unwrap();
     assert_eq!(seen.two_owners(VIP_WWW), Duration::ZERO);
 }
+
+#[test]
+#[ignore = "requires root"]
+fn a_neighbour_that_was_asked_for_without_a_carrier_is_asked_again_when_it_is_back() {
+    let (mut pair, _echoes) = failover::start("askagain", TIMING);
+    pair.lab.set_carrier(Station::Lb01, false).unwrap();
+    pair.wait(0, "fault");
+    let host = &pair.lab[Station::Lb01];
+    let observer = Station::Observer.address();
+    let ask = || std::net::UdpSocket::bind("0.0.0.0:0")?.send_to(b"x", (observer, 9));
+    let asked = host.namespace().run(ask).unwrap().unwrap();
+    assert_eq!(asked, 1);
+    let shown = || {
+        let args = ["neighbour", "show", &observer.to_string(), "dev", "eth0"];
+        host.output("ip", &args).unwrap()
+    };
+    assert!(shown().contains("INCOMPLETE"), "{}", shown());
+
+    pair.lab.set_carrier(Station::Lb01, true).unwrap();
+    wait_until(PATIENCE, "the question to be forgotten", || {
+        let shown = shown();
+        if shown.contains("INCOMPLETE") {
+            Err(shown)
+        } else {
+            Ok(())
+        }
+    })
+    .unwrap();
+
+    // It was not the kernel's second question, a second later, that was answered.
+    assert!(!shown().contains("REACHABLE"), "{}", shown());
+    pair.settle();
+}

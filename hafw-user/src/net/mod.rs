@@ -8,7 +8,7 @@ mod sysctls;
 mod watch;
 
 pub use fib::{Prefix, Way, routes};
-pub use next_hop::{NextHop, NextHopError, resolve, solicit};
+pub use next_hop::{NextHop, NextHopError, forget_unanswered, resolve, solicit};
 pub use routes::{RouteError, Routes};
 pub use sysctls::{SysctlError, Sysctls};
 pub use watch::{NetEvent, Watch, WatchError, is_up};

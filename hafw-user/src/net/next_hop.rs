@@ -82,6 +82,28 @@ pub async fn resolve(handle: &Handle, address: IpAddr) -> Result<NextHop, NextHo
     }
 }
 
+/// Forgets the neighbours of an interface that were asked for and have not answered, so that the next
+/// packet asks again at once. Questions that were asked without a carrier were never sent, and the
+/// kernel would repeat them only a second after (`retrans_time_ms`).
+///
+/// # Errors
+/// The kernel would not list them.
+pub async fn forget_unanswered(handle: &Handle, ifindex: u32) -> Result<(), rtnetlink::Error> {
+    let mut listed = handle.neighbours().get().execute();
+    let mut unanswered = Vec::new();
+    while let Some(neighbour) = listed.try_next().await? {
+        let header = &neighbour.header;
+        if header.ifindex == ifindex && header.state == NeighbourState::Incomplete {
+            unanswered.push(neighbour);
+        }
+    }
+    for neighbour in unanswered {
+        // It fails for one that has answered meanwhile, and is another entry now.
+        let _ = handle.neighbours().del(neighbour).execute().await;
+    }
+    Ok(())
+}
+
 /// Asks the kernel to resolve a neighbour, or to confirm one that it has not heard of for long:
 /// what sending it a packet would do.
 ///

@@ -39,7 +39,7 @@ use crate::{
     config::{self, Config},
     control::Call,
     datapath::{Counters, LeaseTable, PeerTable, Tables, UnresolvedRing},
-    net::{NetEvent, Watch},
+    net::{NetEvent, Watch, forget_unanswered},
     probe::{ProbeEvent, Prober, TargetId},
     split_brain::{Board, CutOff, Lookout},
     vrrp,
@@ -293,10 +293,13 @@ impl Node {
             | NetEvent::NeighbourGone { .. }
             | NetEvent::Routes) => vec![event],
         };
+        let mut revived = Vec::new();
         for event in &events {
             match event {
                 NetEvent::Link { ifindex, up, .. } => {
-                    self.links.insert(*ifindex, *up);
+                    if self.links.insert(*ifindex, *up) == Some(false) && *up {
+                        revived.push(*ifindex);
+                    }
                 }
                 NetEvent::LinkGone { ifindex } => {
                     self.links.remove(ifindex);
@@ -322,6 +325,11 @@ impl Node {
         }
         self.set_links();
         self.apply_standings();
+        for ifindex in revived {
+            if let Err(error) = forget_unanswered(&self.watch.handle(), ifindex).await {
+                warn!(%error, "the neighbours cannot be listed");
+            }
+        }
         if let Err(error) = self.services.note(&events, &mut self.tables) {
             error!(%error, "a next hop could not be changed");
         }
