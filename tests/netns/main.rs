@@ -22,6 +22,7 @@ mod lease;
 mod lesson;
 mod load;
 mod mail;
+mod many;
 mod metrics;
 mod moves;
 mod nat;

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use hafw_common::proto::{VRRP_HEADER_LEN, VRRP_V2_AUTH_LEN};
 use hafw_config::{Located, Place, Warning};
 use hafw_l7::model::ProxyConfig;
 use hafw_vrrp::{ChecksumForm, Interval, Priority, Version, Vrid};
@@ -136,6 +137,28 @@ impl Router {
     #[must_use]
     pub fn is_ipv6(&self) -> bool {
         self.vips.iter().any(|vip| vip.address.is_ipv6())
+    }
+
+    /// Why its adverts do not fit an MTU, in bytes, if they do not. They are never fragmented: every
+    /// address is in each (RFC 9568 §5.2), and fragments are dropped on the way.
+    #[must_use]
+    pub fn exceeds(&self, mtu: u32) -> Option<String> {
+        let (header, address) = if self.is_ipv6() { (40, 16) } else { (20, 4) };
+        let auth = if self.version == Version::V2 {
+            VRRP_V2_AUTH_LEN
+        } else {
+            0
+        };
+        let length = header + VRRP_HEADER_LEN + self.vips.len() * address + auth;
+        let fits = u32::try_from(length).is_ok_and(|length| length <= mtu);
+        (!fits).then(|| {
+            format!(
+                "its adverts have {length} bytes for {} VIPs, and the MTU of {} is {mtu}: use more \
+                 routers, in a `sync_group`",
+                self.vips.len(),
+                self.interface.value
+            )
+        })
     }
 
     /// Over IPv6: whether its adverts go from and to link-local addresses. Those to unicast peers

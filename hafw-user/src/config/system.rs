@@ -10,6 +10,8 @@ use std::{
 use hafw_config::{Place, Problem, Problems, Warning};
 use nix::{ifaddrs::getifaddrs, net::if_::if_nametoindex};
 
+use crate::sys::netdev;
+
 use super::model::{Backend, Config, Mode, Router};
 
 /// An interface as the machine has it.
@@ -19,6 +21,8 @@ pub struct InterfaceFacts {
     pub index: u32,
     /// MAC; None where it has none of six bytes.
     pub mac: Option<[u8; 6]>,
+    /// The largest datagram that it takes, in bytes; None if the kernel does not say.
+    pub mtu: Option<u32>,
     /// Addresses of both families with their prefixes, in the kernel's order: of each family the
     /// primary one first.
     pub addresses: Vec<(IpAddr, u8)>,
@@ -83,6 +87,7 @@ impl SystemFacts {
         // One that went away meanwhile is none any more.
         interfaces.retain(|name, facts| {
             facts.index = if_nametoindex(name.as_str()).unwrap_or(0);
+            facts.mtu = netdev::mtu(name).ok();
             facts.index != 0
         });
         Ok(Self { interfaces })
@@ -275,6 +280,11 @@ impl Judge<'_> {
                 &name.place,
                 format!("{shown}: it has no MAC address"),
             );
+        }
+        if let Some(mtu) = interface.mtu
+            && let Some(why) = router.exceeds(mtu)
+        {
+            self.note(router, &router.name.place, why);
         }
         for peer in &router.unicast_peers {
             if let Some(owner) = self.facts.owner(peer.value) {

@@ -70,7 +70,7 @@ pub enum AttachError {
     /// The driver has no native XDP, or refuses it in its present state.
     #[error(
         "interface {interface}: the kernel refuses native XDP ({source}); set xdp_mode = \
-         \"generic\" for it if its driver has none (bridge, macvlan and lo have none)"
+         \"generic\" for it if its driver has none (VLAN interfaces, bridges, macvlan and lo have none)"
     )]
     NoNative {
         /// The interface.

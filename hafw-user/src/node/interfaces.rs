@@ -22,7 +22,9 @@ impl Node {
                     )
                 })
             };
-            self.tracking.set_link(index, trouble.or_else(lacks_source));
+            let too_long = || router.exceeds(port?.mtu?);
+            let trouble = trouble.or_else(lacks_source).or_else(too_long);
+            self.tracking.set_link(index, trouble);
         }
     }
 

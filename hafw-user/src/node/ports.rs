@@ -47,6 +47,8 @@ pub(super) struct Port {
     vips: Vec<IpAddr>,
     virtual_macs: Vec<[u8; 6]>,
     device: Option<Device>,
+    /// The largest datagram that it takes, in bytes, if the kernel says.
+    pub(super) mtu: Option<u32>,
     /// Why the device that is there is not taken.
     refused: Option<String>,
 }
@@ -73,6 +75,7 @@ impl Port {
             spec,
             programs,
             device: None,
+            mtu: None,
             refused: None,
         }
     }
@@ -95,6 +98,11 @@ impl Port {
             }
             Some(_) => None,
         }
+    }
+
+    fn note_mtu(&mut self, facts: &SystemFacts) {
+        let found = facts.interfaces.get(&self.spec.name);
+        self.mtu = found.and_then(|found| found.mtu);
     }
 
     /// Takes the device that is there, or none. Whether it is another than before.
@@ -208,6 +216,7 @@ impl Ports {
         let mut wires = Vec::new();
         for (slot, port) in (0u32..).zip(&mut self.0) {
             let found = found(facts, &port.spec.name);
+            port.note_mtu(facts);
             if found.is_none() {
                 let interface = &port.spec.name;
                 warn!(
@@ -232,6 +241,7 @@ impl Ports {
         let mut changes = Vec::new();
         for (slot, port) in (0u32..).zip(&mut self.0) {
             let found = found(facts, &port.spec.name);
+            port.note_mtu(facts);
             let had = port.device.is_some();
             let followed = port.follow(slot, found, tables, pins, Duration::ZERO);
             let interface = &port.spec.name;

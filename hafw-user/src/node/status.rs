@@ -58,6 +58,10 @@ impl Node {
     fn status(&self) -> Status {
         let snapshots = self.vrrp.snapshots();
         let routers = self.config.routers.iter().zip(snapshots.iter()).enumerate();
+        let peers = self.peers.all().unwrap_or_else(|error| {
+            warn!(%error, "the peers cannot be read");
+            Vec::new()
+        });
         let counters = self.counters.all().unwrap_or_else(|error| {
             warn!(%error, "the counters cannot be read");
             Vec::new()
@@ -71,7 +75,7 @@ impl Node {
             realtime: self.realtime(),
             interfaces: self.interfaces(&snapshots),
             routers: routers
-                .map(|(index, (r, s))| self.router(index, r, s))
+                .map(|(index, (r, s))| self.router(index, r, s, &peers))
                 .collect(),
             checks: self.checks(),
             cluster: self.cluster_peers(),
@@ -134,7 +138,14 @@ impl Node {
         self.ports.iter().map(status).collect()
     }
 
-    fn router(&self, index: usize, config: &Router, snapshot: &Snapshot) -> RouterStatus {
+    /// `peers`: of all routers.
+    fn router(
+        &self,
+        index: usize,
+        config: &Router,
+        snapshot: &Snapshot,
+        peers: &[(PeerKey, PeerSeen)],
+    ) -> RouterStatus {
         let now = clock::now();
         let machine = &snapshot.router;
         let seen = self.leases.seen(index);
@@ -152,13 +163,8 @@ impl Node {
         if !snapshot.failure.is_empty() {
             reasons.push(format!("its adverts cannot be sent: {}", snapshot.failure));
         }
-        let peers: Vec<_> = self
-            .peers
-            .of(index)
-            .unwrap_or_default()
-            .iter()
-            .map(|peer| peer_status(peer, now))
-            .collect();
+        let own = peers.iter().filter(|(key, _)| key.router as usize == index);
+        let peers: Vec<_> = own.map(|peer| peer_status(peer, now)).collect();
         let active = machine
             .peer()
             .filter(|_| !machine.is_active())

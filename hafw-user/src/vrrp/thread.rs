@@ -287,10 +287,14 @@ impl Thread {
         }
         let deadline = self.engine.run(&mut self.driver);
         let now = clock::now();
+        let announcements = self.driver.tend_announcements(now);
         let graces = self.driver.tend_graces(now).then(|| now + GRACE_TICK);
         self.granted.notice();
         let publication = self.publish(now);
-        let next = [deadline, graces, publication].into_iter().flatten().min();
+        let next = [deadline, announcements, graces, publication]
+            .into_iter()
+            .flatten()
+            .min();
         self.wait(next);
         true
     }

@@ -140,19 +140,10 @@ impl Wire {
         Ok(())
     }
 
-    /// Shows the switches where this MAC is, by the announcement of one address.
-    pub(super) fn show(&self, mac: [u8; 6], config: &RouterConfig) -> io::Result<()> {
-        match config.addresses.first() {
-            None => Ok(()),
-            Some(IpAddr::V4(vip)) => self.send(&gratuitous_arp(mac, *vip)),
-            Some(IpAddr::V6(vip)) => self.send(&neighbour_advert(mac, *vip)),
-        }
-    }
-
     /// Each address at this MAC, or the interface's own.
-    pub(super) fn announce(&self, mac: Option<[u8; 6]>, config: &RouterConfig) -> io::Result<()> {
+    pub(super) fn announce(&self, mac: Option<[u8; 6]>, addresses: &[IpAddr]) -> io::Result<()> {
         let mac = mac.unwrap_or(self.mac);
-        for address in &config.addresses {
+        for address in addresses {
             match address {
                 IpAddr::V4(vip) => self.send(&gratuitous_arp(mac, *vip))?,
                 IpAddr::V6(vip) => self.send(&neighbour_advert(mac, *vip))?,

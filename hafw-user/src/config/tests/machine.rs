@@ -9,6 +9,7 @@ pub(super) fn node(last: u8) -> SystemFacts {
     let eth0 = InterfaceFacts {
         index: 2,
         mac: Some([2, 0, 0, 0, 0, last]),
+        mtu: Some(1500),
         addresses: vec![
             ([10, 0, 0, last].into(), 24),
             ("2001:db8::5".parse().unwrap(), 64),
@@ -18,6 +19,7 @@ pub(super) fn node(last: u8) -> SystemFacts {
     let lo = InterfaceFacts {
         index: 1,
         mac: Some([0; 6]),
+        mtu: Some(65_536),
         addresses: vec![(Ipv4Addr::LOCALHOST.into(), 8)],
     };
     let eth1 = InterfaceFacts {
@@ -125,6 +127,26 @@ fn what_the_machine_lacks_is_named() {
         "f:64:11: server: listen: \"10.0.0.99:80\": neither a virtual_router's VIP, nor loopback, \
          nor an address of this node"
     );
+}
+
+#[test]
+fn adverts_that_exceed_the_mtu_are_refused() {
+    let mtu = |mtu: u32| {
+        move |facts: &mut SystemFacts| facts.interfaces.get_mut("eth0").unwrap().mtu = Some(mtu)
+    };
+    let vips: Vec<_> = (20..220)
+        .map(|last| format!("\"10.0.0.{last}/24\""))
+        .collect();
+    let many = format!("[\"10.0.0.3/24\", {}, ", vips.join(", "));
+    let refused = on_machine("[\"10.0.0.3/24\", ", &many, mtu(843));
+    assert!(
+        refused.contains(
+            "virtual_router \"oldboy\": its adverts have 844 bytes for 202 VIPs, and the MTU of eth0 \
+             is 843: use more routers, in a `sync_group`"
+        ),
+        "{refused}"
+    );
+    assert_eq!(on_machine("[\"10.0.0.3/24\", ", &many, mtu(844)), "");
 }
 
 #[test]
