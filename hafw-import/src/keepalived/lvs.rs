@@ -43,9 +43,10 @@ impl Timing {
             "retry" | "nb_get_retry" => {
                 self.retry = notes.take(statement.number(0..=999)).or(self.retry);
             }
-            // A failed look is repeated after the interval.
             "delay_before_retry" => {
                 notes.take(timer(statement, 0.0, 86_400.0));
+                let why = "a look that failed is repeated after the interval, as any";
+                notes.unmatched(statement, why);
             }
             _ => return false,
         }
