@@ -200,7 +200,9 @@ impl VirtualRouter {
     fn answer(&mut self, heard: &Heard) {
         let at = heard.at;
         // What XDP judged the advert by was not the last renewal, or would not have let it pass.
-        let unknown = at <= self.written_at || self.is_beaten(heard, self.advertised);
+        // And of those that the ring lost only the last is known: one before it may have won.
+        let lost = heard.interval.is_none();
+        let unknown = lost || at <= self.written_at || self.is_beaten(heard, self.advertised);
         let (length, interval) = (self.lease_length(), self.config.interval.as_duration());
         let gap = ANSWER_GAP.min(interval / 10);
         let rested = self.answered_at.map_or(at, |last| last + gap);

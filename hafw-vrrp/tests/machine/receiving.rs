@@ -165,6 +165,15 @@ fn a_winner_that_the_ring_lost_makes_the_active_step_down() {
     assert_eq!(asked(&mut router), "revoke last >backup");
 }
 
+/// A winner that released in the meantime: its last advert says nothing of that it has won.
+#[test]
+fn after_a_loss_in_the_ring_the_lease_is_in_doubt() {
+    let mut router = active(config());
+    assert!(router.is_leased(ms(3_700)));
+    router.handle_missed(ms(3_650), HIGHER_ADDRESS, Priority::RELEASE);
+    assert!(!router.is_leased(ms(3_700)));
+}
+
 #[test]
 fn whoever_wins_is_waited_for() {
     let mut router = active(config());

@@ -114,6 +114,10 @@ impl<'a> Driver<'a> {
         world.wrong_until(until + world.params.work());
         world.trace(|| format!("{index}: {how:?} in the middle, until {until}"));
         world.watch.counts.meet(Met::Stalled);
+        if world.is_mixed() {
+            // The lease may be longer than the other waited for, and now nobody answers.
+            world.watch.hang(index, world.now);
+        }
         match how {
             How::Killed => {
                 if world.nodes[index].gives_up {
@@ -272,6 +276,7 @@ impl Effects for Driver<'_> {
         }
         if node.attracts(world.now) {
             world.watch.counts.meet(Met::Announced);
+            world.trace(|| format!("{index}: announces"));
             world.broadcast(index, &Frame::GratuitousArp { from: index });
         } else {
             world.watch.counts.meet(Met::AnnouncementDropped);

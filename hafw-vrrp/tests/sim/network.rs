@@ -99,6 +99,10 @@ impl World {
                     return;
                 }
                 let had_room = xdp::push(node, &advert, at, room);
+                self.trace(|| {
+                    let (from, priority) = (advert.from, advert.priority());
+                    format!("{to}: hears {from} of {priority}, room for it: {had_room}")
+                });
                 if !had_room {
                     self.watch.counts.meet(Met::RingOverflow);
                 }

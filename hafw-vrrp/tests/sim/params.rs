@@ -10,6 +10,8 @@ pub(crate) struct Params {
     pub(crate) routers: Vec<RouterConfig>,
     /// A, in ns. Where it is changed, the longest so far.
     pub(crate) interval: Time,
+    /// The shortest A that the world's delays allow.
+    pub(crate) least: Interval,
     /// The shortest A so far.
     pub(crate) shortest: Interval,
     /// The longest one-way delay.
@@ -64,6 +66,7 @@ impl Params {
         Self {
             routers,
             interval: a,
+            least: centiseconds((interval.centiseconds() / 2).max(1)),
             shortest: interval,
             delay: random.pick(&[a / 1000, a / 100, a / 20]),
             lateness: random.pick(&[a / 1000, a / 100, a / 10]),

@@ -45,8 +45,7 @@ fn draw(world: &mut World, index: usize) -> Change {
         2 => Change::Addresses(world.random.between(1, 4) as u8),
         3 | 4 if learns => {
             let (times, by) = world.random.pick(&[(2, 1), (4, 1), (1, 2)]);
-            // Not below half the interval that the world's delays were drawn for.
-            let least = (world.params.shortest.centiseconds() / 2).max(1);
+            let least = world.params.least.centiseconds();
             let cs = (interval.centiseconds() * times / by).clamp(least, 400);
             Change::Interval(Interval::from_centiseconds(cs).expect("1 to 400"))
         }
@@ -89,6 +88,9 @@ fn apply(file: &mut RouterConfig, change: Change) {
 /// `exec`: for a while there is no controller.
 fn restart(world: &mut World, node: usize) {
     world.nodes[node].lose_controller();
+    // If XDP has just ended its lease, it says no last word: the winner's next round of announcements
+    // leads the neighbours, which may be 10 s later.
+    world.watch.beaten[node] = 0;
     world.watch.hang(node, world.now);
     let takes = world.random.between(1, world.params.interval);
     world.wrong_until(world.now + takes);
