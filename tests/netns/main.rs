@@ -14,6 +14,7 @@ mod handover;
 mod health;
 mod identity;
 mod import;
+mod import_elections;
 mod import_keepalived;
 mod interfaces;
 mod interop;
