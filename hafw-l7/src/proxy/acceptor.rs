@@ -95,11 +95,8 @@ fn start(shared: &Rc<Shared>, address: SocketAddr, stream: TcpStream, client: So
     } else {
         None
     };
-    let served = arrival::serve(Rc::clone(shared), stream, client, address);
-    tokio::task::spawn_local(async move {
-        served.await;
-        drop(admission);
-    });
+    let shared = Rc::clone(shared);
+    tokio::task::spawn_local(arrival::serve(shared, stream, client, address, admission));
 }
 
 /// Whether an error of accept(2) is about the connection it was to return.

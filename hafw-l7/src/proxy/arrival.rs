@@ -15,8 +15,15 @@ use tokio::{io::AsyncReadExt as _, net::TcpStream};
 use tokio_rustls::LazyConfigAcceptor;
 use tracing::debug;
 
-use super::{Shared, session::Session, timers::Timer, wire::Wire};
+use super::{
+    Shared,
+    session::{Session, Spoken},
+    timers::Timer,
+    wire::Wire,
+};
 use crate::{
+    limits::Admission,
+    plan::Site,
     proxy_protocol::{self, Header},
     tls::Facts,
     values::Ends,
@@ -41,50 +48,65 @@ enum Protocol {
     Either,
 }
 
-/// Serves a connection that came in by the listening address `address`, to its end.
-pub(crate) async fn serve(
+/// Serves a connection that came in by the listening address `address` to its end, which is when
+/// `admission` ends too.
+///
+/// A connection that waits for its next request holds what this future holds, so what is large in it
+/// and seldom needed is in boxes: handshakes, HTTP/2, and each request while it is under way.
+pub(crate) fn serve(
     shared: Rc<Shared>,
     stream: TcpStream,
     client: SocketAddr,
     address: SocketAddr,
-) {
+    admission: Option<Admission>,
+) -> impl Future<Output = ()> {
     shared.count(|totals| {
         totals.accepted += 1;
         totals.active += 1;
     });
-    let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
-    let timer = shared.timers.timer(waker);
-    if let Some(arrived) = arrive(&shared, stream, client, address, &timer).await {
-        let Arrived {
-            wire,
-            client,
-            peer,
-            ends,
-            named,
-            protocol,
-        } = arrived;
+    // Not an `async fn`: that would keep each argument twice.
+    async move {
+        let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+        let timer = shared.timers.timer(waker);
+        'served: {
+            let Some(arrived) = arrive(&shared, stream, client, address, &timer).await else {
+                break 'served;
+            };
+            let (mut session, protocol) = arrived.into_session(&shared, address, timer);
+            if protocol == Protocol::Http2 || session.serve().await == Spoken::Http2 {
+                Box::pin(session.into_http2().serve()).await;
+            }
+        }
+        shared.count(|totals| totals.active -= 1);
+        if shared.totals.borrow().active == 0 {
+            shared.emptied.notify_one();
+        }
+        drop(admission);
+    }
+}
+
+impl Arrived {
+    fn into_session(
+        self,
+        shared: &Rc<Shared>,
+        address: SocketAddr,
+        timer: Timer,
+    ) -> (Session, Protocol) {
         let session = Session {
-            may_be_http2: protocol == Protocol::Either,
-            shared: Rc::clone(&shared),
-            stream: wire,
-            client,
-            peer,
+            may_be_http2: self.protocol == Protocol::Either,
+            shared: Rc::clone(shared),
+            stream: self.wire,
+            client: self.client,
+            peer: self.peer,
             address,
-            named,
-            ends,
+            named: self.named,
+            ends: self.ends,
             timer,
             block: None,
             current: None,
             answered: None,
         };
-        match protocol {
-            Protocol::Http2 => session.into_http2().serve().await,
-            Protocol::Http1 | Protocol::Either => session.serve().await,
-        }
-    }
-    shared.count(|totals| totals.active -= 1);
-    if shared.totals.borrow().active == 0 {
-        shared.emptied.notify_one();
+        (session, self.protocol)
     }
 }
 
@@ -141,6 +163,19 @@ async fn arrive(
         });
     }
     timer.arm(limit);
+    let ends = (client, local);
+    Box::pin(secure(shared, site, stream, ends, peer, timer)).await
+}
+
+/// Sets TLS up, until the timer expires.
+async fn secure(
+    shared: &Shared,
+    site: &Site,
+    stream: TcpStream,
+    (client, local): (SocketAddr, SocketAddr),
+    peer: Option<IpAddr>,
+    timer: &Timer,
+) -> Option<Arrived> {
     let handshake = async {
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let hello = start.client_hello();

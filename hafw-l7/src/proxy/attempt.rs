@@ -118,7 +118,7 @@ impl Session {
             };
             let mut stream = match kept.take() {
                 Some(stream) => stream,
-                None => match self.connect(exchange, turn, server, is_fresh).await {
+                None => match Box::pin(self.connect(exchange, turn, server, is_fresh)).await {
                     Ok(stream) => stream,
                     Err(failure) => return failure.into_attempt(unsent),
                 },

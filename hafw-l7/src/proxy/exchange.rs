@@ -29,20 +29,18 @@ use crate::{
 
 impl Session {
     /// Has a request answered. `Ok` if the client's connection goes on.
-    pub(super) async fn exchange(&mut self, exchange: Exchange) -> Result<(), End> {
-        let exchange = match exchange.answers_early() {
-            true => exchange,
-            false => self.complete_body(exchange).await?,
-        };
+    pub(super) async fn exchange(&mut self, exchange: &mut Exchange) -> Result<(), End> {
+        if exchange.is_unread() && !exchange.answers_early() {
+            Box::pin(self.complete_body(exchange)).await?;
+        }
         if let Some(own) = &exchange.own {
-            return self.answer_own(own, &exchange).await;
+            return self.answer_own(own, exchange).await;
         }
         if exchange.delay > 0
             && let Err(ending) = self.wait(exchange.delay, exchange.body.is_none()).await
         {
-            return self.end(&exchange, ending).await;
+            return self.end(exchange, ending).await;
         }
-        let mut exchange = exchange;
         let mut upload = None;
         if let Some(body) = exchange.body.take() {
             let begun = Upload::begin(
@@ -54,28 +52,29 @@ impl Session {
             );
             match begun {
                 Ok(begun) => upload = Some(begun),
-                Err(ending) => return self.end(&exchange, ending).await,
+                Err(ending) => return self.end(exchange, ending).await,
             }
         }
+        let exchange = &*exchange;
         let policy = exchange.options().policy;
-        let mut turn = self.first_turn(&exchange, &policy);
+        let mut turn = self.first_turn(exchange, &policy);
         let mut status = 502;
         loop {
-            let server = match self.next_server(&exchange, &mut turn).await {
+            let server = match self.next_server(exchange, &mut turn).await {
                 Ok(Some(server)) => server,
                 Ok(None) => break,
-                Err(ending) => return self.end(&exchange, ending).await,
+                Err(ending) => return self.end(exchange, ending).await,
             };
             let asked = Instant::now();
-            let tried = self.attempt(&exchange, &mut upload, &turn, server).await;
+            let tried = self.attempt(exchange, &mut upload, &turn, server).await;
             let now = self.shared.timers.now();
             match tried {
                 Attempt::Answer(answer) => {
                     let address = turn.answered(asked.elapsed());
                     self.answered = Some(Answered::relayed(answer.status, 0, address));
-                    return self.relay(&exchange, upload, turn, server, *answer).await;
+                    return self.relay(exchange, upload, turn, server, *answer).await;
                 }
-                Attempt::Over(ending) => return self.end(&exchange, ending).await,
+                Attempt::Over(ending) => return self.end(exchange, ending).await,
                 Attempt::Next(condition) => turn.release(outcome(condition), now),
                 Attempt::Failed(condition, request) => {
                     debug!(?condition, server, "an attempt failed");
@@ -95,7 +94,7 @@ impl Session {
                 self.shared.count(|totals| totals.retries += 1);
             }
         }
-        self.fail(&exchange, upload.as_ref(), status).await
+        self.fail(exchange, upload.as_ref(), status).await
     }
 
     /// Waits, so that a request keeps to its rate. The worker's timers are too coarse for that.
@@ -229,7 +228,7 @@ impl Session {
         }
         drop(head);
         if status == 101 {
-            return Err(self.tunnel(exchange, turn, stream, download).await);
+            return Err(Box::pin(self.tunnel(exchange, turn, stream, download)).await);
         }
         let mut stream = Some(stream);
         if server_stays && download.is_received() && is_sent(upload.as_ref()) {

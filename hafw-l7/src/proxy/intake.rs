@@ -100,22 +100,16 @@ impl Exchange {
 impl Session {
     /// Reads and routes the next request.
     pub(super) async fn next_request(&mut self, is_first: bool) -> Result<Exchange, End> {
-        let limits = self.waiting_limits().ok_or(End::Close)?;
-        let last = self.current.take();
+        let head_limit = self.arm_for_next(is_first)?;
         let mut partial: Option<Text> = None;
         if self.block.is_none() {
-            self.timer.arm(if is_first {
-                limits.client_header
-            } else {
-                last.map_or(limits, |last| last.options().limits).keepalive
-            });
             self.block = Some(self.read_idle().await?);
         }
-        self.timer.arm(limits.client_header);
+        self.timer.arm(head_limit);
         if is_first && self.speaks_http2().await {
             return Err(End::Http2);
         }
-        loop {
+        let refusal = loop {
             if let Some(block) = self.block.take() {
                 match self.begin_with(&mut partial, block) {
                     Ok(Some(exchange)) => {
@@ -123,22 +117,35 @@ impl Session {
                         return Ok(exchange);
                     }
                     Ok(None) => {}
-                    Err(refusal) => return Err(self.refuse(refusal).await),
+                    Err(refusal) => break refusal,
                 }
             }
             match self.read().await {
                 Ok(block) => self.block = Some(block),
                 Err(Silence::Timeout) => {
                     self.shared.count(|totals| totals.client_timeouts += 1);
-                    let refusal = Refusal {
+                    break Refusal {
                         status: 408,
                         is_head: false,
                     };
-                    return Err(self.refuse(refusal).await);
                 }
                 Err(Silence::Closed) => return Err(End::Close),
             }
-        }
+        };
+        Err(Box::pin(self.refuse(refusal)).await)
+    }
+
+    /// Sets how long the connection may stay without a request, and forgets the last one. Returns how
+    /// long the head of the next may take.
+    fn arm_for_next(&mut self, is_first: bool) -> Result<Millis, End> {
+        let limits = self.waiting_limits().ok_or(End::Close)?;
+        let last = self.current.take();
+        self.timer.arm(if is_first {
+            limits.client_header
+        } else {
+            last.map_or(limits, |last| last.options().limits).keepalive
+        });
+        Ok(limits.client_header)
     }
 
     /// Whether the connection begins with HTTP/2's preface, where that may be spoken.
@@ -209,7 +216,9 @@ impl Session {
             return match self.begin(block.bytes())? {
                 Some((exchange, used)) => {
                     block.consume(used);
-                    Ok(Some(self.take_small_body(exchange, block)))
+                    let mut exchange = exchange;
+                    self.take_small_body(&mut exchange, block);
+                    Ok(Some(exchange))
                 }
                 None => {
                     let mut text = self.shared.buffers.text();
@@ -231,7 +240,9 @@ impl Session {
         let rest = text.len() - used;
         block.consume(block.bytes().len().saturating_sub(rest));
         *partial = None;
-        Ok(Some(self.take_small_body(exchange, block)))
+        let mut exchange = exchange;
+        self.take_small_body(&mut exchange, block);
+        Ok(Some(exchange))
     }
 
     /// Parses and routes the request at the start of `bytes` and makes the head to send on.
@@ -270,7 +281,7 @@ impl Session {
             return Err(421);
         }
         let plan = generation.plan.servers.get(server).ok_or(421_u16)?;
-        let current = self.current.insert(Current {
+        let current = self.current.insert(Box::new(Current {
             generation: Rc::clone(&generation),
             server,
             route: None,
@@ -278,7 +289,7 @@ impl Session {
             started: Instant::now(),
             id: self.shared.ids.next(),
             record: None,
-        });
+        }));
         let id = current.id;
         let mut scratch = Vec::new();
         let path = path::normalize(head.target.path(), &mut scratch).map_err(|_| 400_u16)?;
@@ -459,7 +470,7 @@ impl Session {
     }
 
     /// Moves what came of a small body into the message. What follows stays here.
-    fn take_small_body(&mut self, mut exchange: Exchange, mut block: Block) -> Exchange {
+    fn take_small_body(&mut self, exchange: &mut Exchange, mut block: Block) {
         let bytes = block.bytes();
         let body = bytes.get(..exchange.missing).unwrap_or(bytes);
         let len = body.len();
@@ -467,19 +478,17 @@ impl Session {
         exchange.missing -= len;
         block.consume(len);
         self.block = Some(block).filter(|block| !block.is_empty());
-        exchange
     }
 
     /// Reads the rest of a small body. Lets a client go on that waits for that.
-    pub(super) async fn complete_body(&mut self, mut exchange: Exchange) -> Result<Exchange, End> {
-        let waits = exchange.missing > 0 || exchange.body.is_some();
-        if waits && exchange.expects_continue && self.block.is_none() {
+    pub(super) async fn complete_body(&mut self, exchange: &mut Exchange) -> Result<(), End> {
+        if exchange.expects_continue && self.block.is_none() {
             self.send(pages::CONTINUE, exchange.limits().send).await?;
         }
         while exchange.missing > 0 {
             self.timer.arm(exchange.limits().client_body);
             match self.read().await {
-                Ok(block) => exchange = self.take_small_body(exchange, block),
+                Ok(block) => self.take_small_body(exchange, block),
                 Err(Silence::Timeout) => {
                     self.shared.count(|totals| totals.client_timeouts += 1);
                     let refusal = Refusal {
@@ -494,6 +503,6 @@ impl Session {
                 }
             }
         }
-        Ok(exchange)
+        Ok(())
     }
 }

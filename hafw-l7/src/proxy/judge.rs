@@ -77,7 +77,7 @@ impl Session {
             let cookie = self.sticky_cookie(exchange, turn);
             let lines = match &cookie {
                 Some(lines) => lines,
-                None => own::lines(self.current.as_ref()),
+                None => own::lines(self.current.as_deref()),
             };
             self.shared.with_date(|date| {
                 let options = AnswerOptions {
@@ -103,7 +103,7 @@ impl Session {
             .mark()
             .filter(|mark| exchange.asker.stick_to != Some(*mark))?;
         let mut lines = self.shared.buffers.text();
-        lines.extend_from_slice(own::lines(self.current.as_ref()));
+        lines.extend_from_slice(own::lines(self.current.as_deref()));
         append_line(&mut lines, b"Set-Cookie", |out| sticky.append(mark, out));
         Some(lines)
     }

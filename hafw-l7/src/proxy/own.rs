@@ -115,7 +115,7 @@ impl Session {
 
     fn page_text(&self, status: u16, close: bool, is_head: bool) -> Text {
         let mut text = self.shared.buffers.text();
-        let current = self.current.as_ref();
+        let current = self.current.as_deref();
         let options = current.map(Current::options);
         let page = options.and_then(|options| options.page(status));
         let mut usual = self.shared.buffers.text();
@@ -136,7 +136,7 @@ impl Session {
     }
 
     fn own_text(&self, own: &Routed, close: bool, is_head: bool) -> Text {
-        let current = self.current.as_ref();
+        let current = self.current.as_deref();
         let mut all_lines = self.shared.buffers.text();
         all_lines.extend_from_slice(&own.lines);
         all_lines.extend_from_slice(lines(current));

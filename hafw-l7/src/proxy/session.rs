@@ -41,9 +41,16 @@ pub(crate) struct Session {
     /// Bytes that were read and not used yet.
     pub(super) block: Option<Block>,
     /// The request that was read last, once its server is known.
-    pub(super) current: Option<Current>,
+    pub(super) current: Option<Box<Current>>,
     /// What became of it.
     pub(super) answered: Option<Answered>,
+}
+
+/// What a client spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    Http1,
+    Http2,
 }
 
 /// How a connection ends.
@@ -61,25 +68,26 @@ pub(crate) enum End {
 }
 
 impl Session {
-    /// Serves the connection to its end.
-    pub(super) async fn serve(mut self) {
+    /// Serves the connection to its end, unless the client turns out to speak HTTP/2.
+    pub(super) async fn serve(&mut self) -> Spoken {
         match self.serve_requests().await {
-            End::Http2 => self.into_http2().serve().await,
+            End::Http2 => return Spoken::Http2,
             End::Close if self.stream.needs_shutdown() => self.shut().await,
             End::Close => {}
             End::Linger => self.linger().await,
             End::Reset => self.stream.reset_on_drop(),
         }
+        Spoken::Http1
     }
 
     async fn serve_requests(&mut self) -> End {
         let mut is_first = true;
         loop {
-            let served = async {
-                let exchange = self.next_request(is_first).await?;
-                self.exchange(exchange).await
+            let served = match self.next_request(is_first).await {
+                // What a request needs goes when it is over: see `arrival::serve`.
+                Ok(mut exchange) => Box::pin(self.exchange(&mut exchange)).await,
+                Err(end) => Err(end),
             };
-            let served = served.await;
             self.account();
             if let Err(end) = served {
                 return end;

@@ -159,7 +159,7 @@ impl Connection {
             let stream = Downstream::new(request, respond, Rc::clone(&live));
             let (shared, ends) = (Rc::clone(&shared), ends.clone());
             tokio::task::spawn_local(async move {
-                let session = Session {
+                let mut session = Session {
                     timer: shared.timers.timer(waker.await),
                     stream: Wire::Downstream(Box::new(stream)),
                     client,
