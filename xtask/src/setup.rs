@@ -41,6 +41,8 @@ pub(crate) enum Part {
     Lab,
     /// What the benchmarks run beside.
     Bench,
+    /// A browser, which is large.
+    Browser,
 }
 
 /// Programs, by the Debian package that has them.
@@ -62,10 +64,26 @@ const PROGRAMS: &[(&str, &str, Part)] = &[
         "python3-prometheus-client",
         Part::Lab,
     ),
+    ("openssl", "openssl", Part::Lab),
+    ("h2load", "nghttp2-client", Part::Lab),
+    ("slowhttptest", "slowhttptest", Part::Lab),
+    (
+        "/usr/lib/python3/dist-packages/websockets/__init__.py",
+        "python3-websockets",
+        Part::Lab,
+    ),
+    (
+        "/usr/lib/python3/dist-packages/grpc/__init__.py",
+        "python3-grpcio",
+        Part::Lab,
+    ),
     ("haproxy", "haproxy", Part::Bench),
     ("wrk", "wrk", Part::Bench),
-    ("h2load", "nghttp2-client", Part::Bench),
-    ("openssl", "openssl", Part::Bench),
+    (
+        "chromium-headless-shell",
+        "chromium-headless-shell",
+        Part::Browser,
+    ),
     ("iperf3", "iperf3", Part::Bench),
 ];
 

@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Which tests
     #[arg(value_enum, default_value_t = Level::All)]
     level: Level,
+    /// With a real browser among the clients of `conformance`, which is 300 MB to install
+    #[arg(long)]
+    browser: bool,
     /// Passed on to the test programs, for instance part of a test's name
     #[arg(last = true)]
     rest: Vec<String>,
@@ -31,18 +34,21 @@ enum Level {
     Bpf,
     /// Whole nodes in network namespaces, with real peers
     Netns,
+    /// The proxy with clients and servers that others wrote, and beside nginx
+    Conformance,
     /// All of them
     All,
 }
 
 impl Level {
-    const EACH: [Self; 3] = [Self::Unit, Self::Bpf, Self::Netns];
+    const EACH: [Self; 4] = [Self::Unit, Self::Bpf, Self::Netns, Self::Conformance];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Unit => "unit",
             Self::Bpf => "bpf",
             Self::Netns => "netns",
+            Self::Conformance => "conformance",
             Self::All => "all",
         }
     }
@@ -59,8 +65,8 @@ impl Level {
             Self::Netns => &[
                 &["--package", "hafw-lab", "--test", "lab"],
                 &["--package", "hafw-tests", "--test", "netns"],
-                &["--package", "hafw-l7", "--test", "proxy"],
             ],
+            Self::Conformance => &[&["--package", "hafw-l7", "--test", "proxy"]],
             Self::All => &[],
         }
     }
@@ -96,9 +102,16 @@ pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
     if privileged {
         build::binaries(false)?;
     }
+    if args.browser {
+        setup::require(&[Part::Browser])?;
+    }
     let mut tallies = Vec::new();
     for level in levels {
-        tallies.push((level, test(level, &args.rest, runner)?));
+        let mut rest = args.rest.clone();
+        if level == Level::Conformance && !args.browser {
+            rest.extend(["--skip", "a_browser_"].map(str::to_owned));
+        }
+        tallies.push((level, test(level, &rest, runner)?));
         if interrupted() {
             break;
         }
@@ -127,11 +140,11 @@ fn summarise(tallies: &[(Level, Tally)]) -> Result<()> {
         let seconds = took.as_secs_f64();
         let verdict = if *broken { "FAILED" } else { "ok" };
         println!(
-            "{:6} {verdict:6} {passed:5} passed {failed:4} failed {ignored:4} ignored {seconds:7.1} s",
+            "{:11} {verdict:6} {passed:5} passed {failed:4} failed {ignored:4} ignored {seconds:7.1} s",
             level.name()
         );
         for name in names {
-            println!("       {name}");
+            println!("            {name}");
         }
     }
     let failed = tallies.iter().any(|(_, tally)| tally.broken);

@@ -8,6 +8,7 @@ mod harness;
 mod http2;
 mod limits;
 mod operation;
+mod outside;
 mod process;
 mod reference;
 mod retry;
