@@ -38,8 +38,12 @@ pub fn parse(name: &str, text: &str) -> Result<ProxyConfig, Problems> {
 }
 
 fn alone(document: Document) -> Result<ProxyConfig, Problems> {
-    let config = ProxyConfig::read(&document);
+    let mut config = ProxyConfig::read(&document);
     let root = document.root();
+    let node = root.table("node");
+    config.stop_timeout = node
+        .and_then(|node| node.duration("stop_timeout"))
+        .map(|timeout| timeout.value);
     for key in OTHER_TABLES {
         let _ = root.table(key);
     }
@@ -94,6 +98,8 @@ impl ProxyConfig {
             max_connections: u32::try_from(max_connections).unwrap_or(0),
             max_connections_per_source: u32::try_from(max_connections_per_source).unwrap_or(0),
             block,
+            // Of the node, and read by whoever reads that.
+            stop_timeout: None,
             upstreams: upstreams
                 .iter()
                 .filter_map(|section| upstream::read(document, section))

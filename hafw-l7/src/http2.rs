@@ -95,7 +95,17 @@ pub fn response_head(response: &response::Parts, has_body: bool, out: &mut Vec<u
 pub fn trailers(trailers: Option<&HeaderMap>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
-        line(out, name.as_str().as_bytes(), value.as_bytes());
+        // RFC 9110 §6.5.1: what frames and routes a message does not come behind its body.
+        match crate::http1::header::classify(name.as_str()) {
+            Name::ContentLength
+            | Name::TransferEncoding
+            | Name::Connection
+            | Name::HopByHop
+            | Name::Upgrade
+            | Name::Expect
+            | Name::Host => {}
+            Name::Date | Name::Other => line(out, name.as_str().as_bytes(), value.as_bytes()),
+        }
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -30,6 +30,8 @@ pub struct ProxyConfig {
     pub max_connections: u32,
     /// The same for each client's address.
     pub max_connections_per_source: u32,
+    /// How long a stop waits for the requests under way; `None`: 10 s.
+    pub stop_timeout: Option<Duration>,
     /// What becomes of sources that exceed limits again and again; none: no more than that.
     pub block: Option<Block>,
     /// The clusters that routes name, by unique name.

@@ -9,6 +9,7 @@ mod upstream;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 pub use action::{ActionPlan, PathChangePlan, RespondPlan, RoutePlan};
@@ -32,11 +33,16 @@ pub struct Plan {
     pub servers: Vec<ServerPlan>,
     /// Most client connections, and most of one source; 0 = no limit.
     pub connections: (u32, u32),
+    /// How long a stop waits for the requests under way.
+    pub stop_timeout: Duration,
     /// How many refusals make an offender of a source; none: none does.
     pub block_after: Option<u32>,
     /// By address; there are few.
     sites: Vec<(SocketAddr, Site)>,
 }
+
+/// Where the configuration does not say how long a stop takes.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is served on one address.
 #[derive(Clone, Debug)]
@@ -142,6 +148,7 @@ impl Plan {
             upstreams: upstreams.collect::<Result<_, _>>()?,
             servers: Vec::with_capacity(config.servers.len()),
             connections: (config.max_connections, config.max_connections_per_source),
+            stop_timeout: config.stop_timeout.unwrap_or(STOP_TIMEOUT),
             block_after: config.block.map(|block| block.after),
             sites: Vec::new(),
         };

@@ -108,6 +108,9 @@ fn read_tls(document: &Document, section: &Section, hosts: &[String]) -> Option<
         })
         .collect();
     let client = read_client(section);
+    let versions = [("1.2", false), ("1.3", true)];
+    let only_1_3 = section.choice("min_version", &versions);
+    let ciphers = super::values(section.strings("ciphers"));
     section.finish();
     let certificates: Option<Vec<_>> = std::iter::once(first).chain(others).collect();
     let certificates = certificates?;
@@ -117,10 +120,17 @@ fn read_tls(document: &Document, section: &Section, hosts: &[String]) -> Option<
             format!("tls: certificate: it is not for \"{host}\""),
         );
     }
-    Some(ListenTls {
+    let tls = ListenTls {
         certificates,
         client,
-    })
+        only_1_3: super::value_or(only_1_3, false),
+        ciphers,
+    };
+    if let Err(error) = tls::check_listen(&tls) {
+        note(section, &error);
+        return None;
+    }
+    Some(tls)
 }
 
 /// Reads the keys `certificate`, `key` and `ocsp`.
@@ -154,8 +164,13 @@ fn read_client(section: &Section) -> Option<ClientAuth> {
     if required.is_some() && !section.has("client_ca") {
         section.wrong("client_certificate", "needs a client_ca to check it by");
     }
+    let crl = text(section, "client_crl");
+    if section.has("client_crl") && !section.has("client_ca") {
+        section.wrong("client_crl", "needs a client_ca");
+    }
     let client = ClientAuth {
         ca: ca?,
+        crl,
         required: required.is_none_or(|required| required.value),
     };
     if let Err(error) = tls::check_client_ca(&client) {
@@ -182,7 +197,9 @@ pub(super) fn note(section: &Section, error: &MaterialError) {
         Part::Ocsp => "ocsp",
         Part::Ca if section.has("ca") => "ca",
         Part::Ca => "client_ca",
+        Part::Crl => "client_crl",
         Part::Name => "server_name",
+        Part::Ciphers => "ciphers",
     };
     section.wrong(key, &error.what);
 }

@@ -17,8 +17,6 @@ use crate::{
     model::{Address, ProxyConfig},
 };
 
-/// How long requests under way may take after a stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often idle upstream connections are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -169,7 +167,8 @@ async fn run(mut commands: mpsc::UnboundedReceiver<Command>, limits: Arc<limits:
             }
             Some(Command::Stop(done)) => {
                 stop(&shared, &mut acceptors).await;
-                stop_at.get_or_insert(Instant::now() + STOP_TIMEOUT);
+                let timeout = shared.generation().plan.stop_timeout;
+                stop_at.get_or_insert(Instant::now() + timeout);
                 let _ = done.send(());
             }
             None => return,

@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustls::{
     Error, InconsistentKeys, RootCertStore,
     client::verify_server_name,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    pki_types::{
+        CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName,
+        pem::PemObject as _,
+    },
     server::ParsedCertificate,
     sign::CertifiedKey,
 };
@@ -24,8 +27,12 @@ pub enum Part {
     Ocsp,
     /// Authorities.
     Ca,
+    /// Revoked certificates.
+    Crl,
     /// No file: the name that a server must have.
     Name,
+    /// Nor this: the names of cipher suites.
+    Ciphers,
 }
 
 /// A file that is not what it should be.
@@ -136,6 +143,19 @@ pub(super) fn roots(pem: &str) -> Result<RootCertStore, MaterialError> {
         added.map_err(|error| wrong(Part::Ca, format!("not an authority's: {error}")))?;
     }
     Ok(roots)
+}
+
+/// The lists of revoked certificates in a PEM text.
+pub(super) fn revocation_lists(
+    pem: &str,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, MaterialError> {
+    let lists: Result<Vec<_>, _> =
+        CertificateRevocationListDer::pem_slice_iter(pem.as_bytes()).collect();
+    match lists {
+        Ok(lists) if !lists.is_empty() => Ok(lists),
+        Ok(_) => Err(wrong(Part::Crl, "no X509 CRL in PEM")),
+        Err(error) => Err(wrong(Part::Crl, format!("not PEM: {error}"))),
+    }
 }
 
 fn certificates(pem: &str, part: Part) -> Result<Vec<CertificateDer<'static>>, MaterialError> {

@@ -14,6 +14,7 @@ pub(crate) use client::ClientTls;
 pub use facts::{Client, Facts, SslVariable};
 pub use material::{MaterialError, Part, check_certificate, check_client_ca, unnamed_hosts};
 pub(crate) use server::ServerTls;
+pub use server::check_listen;
 
 use std::sync::{Arc, OnceLock};
 

@@ -11,6 +11,11 @@ pub struct ListenTls {
     pub certificates: Vec<Certificate>,
     /// Whether and how clients show a certificate.
     pub client: Option<ClientAuth>,
+    /// TLS 1.2 is not spoken.
+    pub only_1_3: bool,
+    /// The cipher suites that are spoken, in order of preference; empty: the safe ones that there
+    /// are.
+    pub ciphers: Vec<String>,
 }
 
 /// How the servers of a cluster are spoken to by TLS.
@@ -52,4 +57,6 @@ pub struct ClientAuth {
     pub ca: String,
     /// Whether a client without one is turned away.
     pub required: bool,
+    /// PEM: lists of certificates that these have revoked, one of each authority.
+    pub crl: Option<String>,
 }

@@ -143,6 +143,116 @@ fn a_server_that_knows_its_clients_turns_others_away() {
 }
 
 #[test]
+fn a_revoked_certificate_is_turned_away_also_after_a_reload() {
+    let ca = Authority::new("ca");
+    let www = ca.issue("www", &["www.oldboy.com"]);
+    let (tom, eve) = (ca.issue("tom", &["tom"]), ca.issue("eve", &["eve"]));
+    let web = Upstream::answering(answer(200, "ok"));
+    let crl = ca.revoke("crl.pem", &[&eve]);
+    let tls = format!(
+        "{}, client_ca = \"{}\", client_crl = \"{}\"",
+        www.keys(),
+        ca.file().display(),
+        crl.display()
+    );
+    let proxy = start(&web, |address| server(address, "www.oldboy.com", &tls, ""));
+    let is_served = |config: &Arc<ClientConfig>| {
+        let connected = Client::connect_tls(proxy.address, Arc::clone(config), "www.oldboy.com");
+        // With TLS 1.3 a client learns of it after its own part of the handshake.
+        connected.is_ok_and(|mut client| {
+            let get = b"GET / HTTP/1.1\r\nHost: www.oldboy.com\r\nConnection: close\r\n\r\n";
+            client
+                .send_and_read(get)
+                .is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"))
+        })
+    };
+    let (of_tom, of_eve) = (ca.client(Some(&tom), &[]), ca.client(Some(&eve), &[]));
+
+    assert!(is_served(&of_tom));
+    assert!(!is_served(&of_eve));
+    ca.revoke("crl.pem", &[&eve, &tom]);
+    let before = proxy.status().config;
+    make_readable(&proxy);
+    proxy.signal(Signal::HUP);
+    wait_until("the new list", || proxy.status().config != before);
+    // Not by the session of before either.
+    assert!(!is_served(&of_tom));
+}
+
+#[test]
+#[ignore = "needs openssl and curl"]
+fn versions_and_ciphers_are_those_of_the_file_and_the_response_is_stapled() {
+    let ca = Authority::new("ca");
+    let www = ca.issue("www", &["www.oldboy.com"]);
+    let bbs = ca.issue("bbs", &["bbs.oldboy.com"]);
+    let web = Upstream::answering(answer(200, "ok"));
+    let ocsp = ca.file().with_file_name("ocsp.der");
+    // A response without an answer: RFC 6960's tryLater.
+    fs::write(&ocsp, [0x30, 3, 0x0a, 1, 3]).unwrap();
+    let new = format!(
+        "{}, min_version = \"1.3\", ciphers = [\"TLS_CHACHA20_POLY1305_SHA256\"], ocsp = \"{}\"",
+        www.keys(),
+        ocsp.display()
+    );
+    let proxy = start(&web, |address| {
+        server(address, "www.oldboy.com", &new, "")
+            + &server(address, "bbs.oldboy.com", &bbs.keys(), "")
+    });
+    let output = |program: &str, args: &[&str]| {
+        let output = std::process::Command::new(program)
+            .args(args)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let address = proxy.address.to_string();
+    let openssl = |name: &str, more: &[&str]| {
+        let args = [
+            "s_client",
+            "-connect",
+            &address,
+            "-servername",
+            name,
+            "-status",
+        ];
+        output("openssl", &[&args[..], more].concat())
+    };
+
+    let said = openssl("www.oldboy.com", &[]);
+    assert!(
+        said.contains("TLSv1.3, Cipher is TLS_CHACHA20_POLY1305_SHA256"),
+        "{said}"
+    );
+    assert!(said.contains("trylater"), "{said}");
+    let said = openssl("www.oldboy.com", &["-tls1_2"]);
+    assert!(said.contains("Cipher is (NONE)"), "{said}");
+    let said = openssl("bbs.oldboy.com", &["-tls1_2"]);
+    assert!(said.contains("TLSv1.2, Cipher is ECDHE-"), "{said}");
+
+    let curl = |name: &str, version: &str| {
+        let (host, port) = address.split_once(':').unwrap();
+        let ca = ca.file().display().to_string();
+        let to = format!("{name}:{port}:{host}");
+        let url = format!("https://{name}:{port}/");
+        let args = [
+            "-sS",
+            "--cacert",
+            &ca,
+            "--resolve",
+            &to,
+            "--tls-max",
+            version,
+            &url,
+        ];
+        output("curl", &args)
+    };
+    assert_eq!(curl("bbs.oldboy.com", "1.2"), "ok");
+    assert_eq!(curl("www.oldboy.com", "1.3"), "ok");
+    assert!(curl("www.oldboy.com", "1.2").contains("curl: (35)"));
+}
+
+#[test]
 fn a_certificate_may_be_optional() {
     let ca = Authority::new("ca");
     let www = ca.issue("www", &["www.oldboy.com"]);
@@ -306,6 +416,14 @@ fn check_names_what_is_wrong_with_a_certificate() {
         (
             format!("{}, client_ca = \"{bbs_key}\"", www.keys()),
             "no certificate in PEM".to_owned(),
+        ),
+        (
+            format!("{}, ciphers = [\"RC4\"]", www.keys()),
+            "ciphers: \"RC4\" is none of TLS_".to_owned(),
+        ),
+        (
+            format!("{}, client_crl = \"{www_file}\"", www.keys()),
+            "needs a client_ca".to_owned(),
         ),
         (old.keys(), "certificate: it expired on".to_owned()),
         (

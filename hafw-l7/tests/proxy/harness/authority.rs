@@ -7,9 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::{ClientConfig, RootCertStore, pki_types::PrivateKeyDer};
 use tempfile::TempDir;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// An authority with a folder of its own, which everybody may read.
 pub(crate) struct Authority {
@@ -60,6 +64,30 @@ impl Authority {
             params.not_before = date_time_ymd(2001, 1, 1);
             params.not_after = date_time_ymd(2002, 1, 1);
         })
+    }
+
+    /// A list that says that these are revoked, in a file of this name.
+    pub(crate) fn revoke(&self, file: &str, revoked: &[&Identity]) -> PathBuf {
+        let entry = |identity: &&Identity| {
+            let (_, certificate) = X509Certificate::from_der(&identity.der).unwrap();
+            RevokedCertParams {
+                serial_number: SerialNumber::from_slice(&certificate.serial.to_bytes_be()),
+                revocation_time: date_time_ymd(2026, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            }
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(2126, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let path = self.dir.path().join(file);
+        fs::write(&path, list.signed_by(&self.issuer).unwrap().pem().unwrap()).unwrap();
+        path
     }
 
     fn issue_with(

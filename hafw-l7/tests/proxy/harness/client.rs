@@ -140,6 +140,18 @@ impl Client {
         }
     }
 
+    /// Sends bytes and reads until the proxy closes; the error is what ended the connection.
+    pub(crate) fn send_and_read(&mut self, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+        let mut answer = Vec::new();
+        let mut stream = self.stream();
+        stream.write_all(bytes)?;
+        match stream.read_to_end(&mut answer) {
+            // Closed without TLS's goodbye.
+            Err(error) if error.kind() != ErrorKind::UnexpectedEof => Err(error),
+            Ok(_) | Err(_) => Ok(answer),
+        }
+    }
+
     /// Reads until the proxy closes.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Vec<u8> {

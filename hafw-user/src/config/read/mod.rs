@@ -98,7 +98,7 @@ impl Draft {
 pub(super) fn draft(document: &Document) -> Draft {
     let root = document.root();
     // First: it judges its sections as a whole only while there is no mistake anywhere.
-    let proxy = ProxyConfig::read(document);
+    let mut proxy = ProxyConfig::read(document);
     let listeners = listeners(document);
     let before = document.problem_count();
     let routers = each(&root, "virtual_router", router::router);
@@ -108,6 +108,7 @@ pub(super) fn draft(document: &Document) -> Draft {
     let node = root
         .need("node", root.table("node"))
         .and_then(|section| node(&section));
+    proxy.stop_timeout = node.as_ref().map(|node| node.stop_timeout);
     let interfaces = each(&root, "interface", interface);
     let services = each(&root, "service", service::service);
     let alerts = root
