@@ -10,7 +10,8 @@ use hafw_l7::{
     http1::{
         Body,
         forward::{self, ANSWER_GROWTH, AnswerOptions},
-        request, response, slots,
+        request::{self, RequestBody},
+        response, slots,
     },
     model::{PathCondition, ProxyConfig, Route, Server, SetHeader, Upstream, UpstreamServer},
     plan::Plan,
@@ -85,6 +86,51 @@ fn client(bytes: &[u8]) {
     assert_eq!(sent.method, head.method);
     assert_eq!(sent.target.path(), head.target.path());
     assert!(sent.http11 && sent.keep_alive && !sent.expects_continue);
+    careless(&out, &sent);
+}
+
+/// What is sent on, as a careless server would read it: one that ends lines at any LF, and takes a
+/// name up to the first colon, whatever surrounds it. If it comes to the same body and the same host
+/// all the same, no request hides behind another one.
+fn careless(head: &[u8], sent: &request::RequestHead<'_, '_>) {
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let first = lines.next().unwrap_or_default().trim_ascii();
+    assert_eq!(
+        first.split(|byte| *byte == b' ').count(),
+        3,
+        "a request line"
+    );
+    let (mut lengths, mut codings, mut hosts) = (Vec::new(), Vec::new(), 0);
+    for line in lines
+        .map(<[u8]>::trim_ascii)
+        .filter(|line| !line.is_empty())
+    {
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (name, value) = line.split_at(colon.expect("a header line has a colon"));
+        let name = name.trim_ascii().to_ascii_lowercase();
+        let value = value[1..].trim_ascii().to_vec();
+        match name.as_slice() {
+            b"content-length" => lengths.push(value),
+            b"transfer-encoding" => codings.push(value),
+            b"host" => hosts += 1,
+            _ => {}
+        }
+    }
+    assert!(hosts <= 1, "several Hosts");
+    match sent.body {
+        RequestBody::Chunked => {
+            assert!(lengths.is_empty(), "no length beside chunks");
+            assert!(matches!(&codings[..], [one] if one.eq_ignore_ascii_case(b"chunked")));
+        }
+        RequestBody::Length(len) => {
+            assert!(codings.is_empty(), "no coding beside a length");
+            match &lengths[..] {
+                [] => assert_eq!(len, 0),
+                [one] => assert_eq!(one, len.to_string().as_bytes()),
+                _ => panic!("several lengths"),
+            }
+        }
+    }
 }
 
 fn server(bytes: &[u8], to_head: bool, unchunked: bool) {

@@ -19,11 +19,12 @@ const IMPURE: [&str; 4] = ["aya", "tokio", "socket2", "rustix"];
 type Check = fn() -> Result<()>;
 
 pub(crate) fn run() -> Result<()> {
-    setup::require(&[setup::Part::Toolchain])?;
-    let checks: [(&str, Check); 6] = [
+    setup::require(&[setup::Part::Toolchain, setup::Part::Fuzz])?;
+    let checks: [(&str, Check); 7] = [
         ("format", format),
         ("clippy, host", clippy_host),
         ("clippy, eBPF", clippy_ebpf),
+        ("fuzz targets", fuzz_targets),
         ("documentation", documentation),
         ("pure crates", pure_crates),
         ("source files", source_files),
@@ -69,6 +70,16 @@ fn clippy_ebpf() -> Result<()> {
     let target = workspace::root().join("target/ebpf-lint");
     hafw_build::clippy(&Toolchain::find()?, workspace::root(), &target)?;
     Ok(())
+}
+
+/// They are no part of the workspace, so that nothing else notices when they rot.
+fn fuzz_targets() -> Result<()> {
+    let manifest = workspace::root().join("fuzz/Cargo.toml");
+    let target = workspace::root().join("target/fuzz-lint");
+    let mut cargo = workspace::cargo();
+    cargo.args(["clippy", "--all-targets", "--manifest-path"]);
+    cargo.arg(manifest).arg("--target-dir").arg(target);
+    aloud(cargo.args(["--", "--deny", "warnings"]))
 }
 
 fn documentation() -> Result<()> {

@@ -43,6 +43,8 @@ pub(crate) enum Part {
     Bench,
     /// A browser, which is large.
     Browser,
+    /// What the fuzz targets are compiled with.
+    Fuzz,
 }
 
 /// Programs, by the Debian package that has them.
@@ -85,6 +87,7 @@ const PROGRAMS: &[(&str, &str, Part)] = &[
         Part::Browser,
     ),
     ("iperf3", "iperf3", Part::Bench),
+    ("g++", "g++", Part::Fuzz),
 ];
 
 /// Daemons among them: Debian starts them when they are installed, and at every boot.
@@ -94,7 +97,7 @@ pub(crate) fn run(runner: Option<&str>) -> Result<()> {
     if let (false, Some(runner)) = (is_root(), runner) {
         return aloud(&mut again_with(runner)?);
     }
-    require(&[Part::Toolchain, Part::Lab, Part::Bench])?;
+    require(&[Part::Toolchain, Part::Lab, Part::Bench, Part::Fuzz])?;
     let toolchain = Toolchain::find()?;
     println!("kernel     {}", uname()?.release().to_string_lossy());
     println!("bpffs      {BPFFS}");
