@@ -171,6 +171,34 @@ impl Balancer {
         plan(&mut self.services, &Retired::default())
     }
 
+    /// Backends that are in no configuration of this node, and that flows may be on.
+    pub fn leaving(&self) -> impl Iterator<Item = (ServiceKey, SocketAddr)> {
+        self.services.values().flat_map(|placed| {
+            let leaving = placed.backends.iter().filter(|entry| entry.leaving);
+            leaving.map(|entry| (placed.key, entry.address))
+        })
+    }
+
+    /// The router that owns a service's VIP, see [`crate::ServiceSpec::router`].
+    #[must_use]
+    pub fn router_of(&self, service: ServiceKey) -> Option<u32> {
+        Some(self.services.get(&service)?.service.router)
+    }
+
+    /// The index of a service's backend.
+    #[must_use]
+    pub fn index_of(&self, service: ServiceKey, backend: SocketAddr) -> Option<u32> {
+        let entry = self.services.get(&service)?.backend(backend)?;
+        Some(entry.index)
+    }
+
+    /// The inverse of [`Self::index_of`].
+    #[must_use]
+    pub fn address_of(&self, service: ServiceKey, index: u32) -> Option<SocketAddr> {
+        let mut entries = self.services.get(&service)?.backends.iter();
+        Some(entries.find(|entry| entry.index == index)?.address)
+    }
+
     /// Whether a service is steered as another node says.
     #[must_use]
     pub fn follows(&self, service: ServiceKey) -> bool {

@@ -36,5 +36,6 @@ mod service_manager;
 mod split_brain;
 mod spread;
 mod succession;
+mod takeover;
 mod tracking;
 mod unicast;

@@ -1,6 +1,7 @@
 //! Real programs as hosts of the lab.
 
 mod capture;
+mod crowd_echo;
 mod echo;
 mod frr;
 mod hafw;
@@ -11,6 +12,7 @@ mod router;
 mod slow;
 
 pub use capture::Capture;
+pub use crowd_echo::CrowdEcho;
 pub(crate) use echo::MESSAGE;
 pub use echo::{ECHO_PORT, Echo};
 pub use frr::Frr;

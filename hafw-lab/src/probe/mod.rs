@@ -4,6 +4,7 @@
 //! table, until it is stopped. Times of arrival are the kernel's.
 
 mod clock;
+mod crowd;
 mod discovery;
 mod download;
 mod flow;
@@ -13,6 +14,7 @@ mod report;
 mod tcp;
 mod udp;
 
+pub use crowd::Crowd;
 pub use download::Download;
 pub use flow::Flow;
 pub use http::{HttpProbe, Request};

@@ -93,11 +93,19 @@ fn talk(mut stream: TcpStream, interval: Duration, stop: &AtomicBool) -> io::Res
 
 /// Sends a message and returns who answered it.
 pub(super) fn exchange(stream: &mut TcpStream, number: u64) -> io::Result<Option<Station>> {
-    let sent = number.to_be_bytes();
-    stream.write_all(&sent)?;
+    send(stream, number)?;
+    receive(stream, number)
+}
+
+pub(super) fn send(stream: &mut TcpStream, number: u64) -> io::Result<()> {
+    stream.write_all(&number.to_be_bytes())
+}
+
+/// Who answered the message.
+pub(super) fn receive(stream: &mut TcpStream, number: u64) -> io::Result<Option<Station>> {
     let mut answer = [0; MESSAGE + 1];
     stream.read_exact(&mut answer)?;
-    if answer[..MESSAGE] != sent {
+    if answer[..MESSAGE] != number.to_be_bytes() {
         return Err(io::Error::other("the answer is not what was sent"));
     }
     Ok(Station::from_number(answer[MESSAGE]))

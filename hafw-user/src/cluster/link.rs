@@ -25,6 +25,7 @@ use super::{
     message::{Hello, Message, PROTOCOL},
     peers::News,
     session::{Session, SessionError},
+    state::{Part, STATE_FORMAT},
 };
 
 /// From one heartbeat to the next.
@@ -37,16 +38,26 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const STRANGERS: usize = 16;
 
 /// Dials a peer, over and over, and tells it this node's state.
-pub(super) async fn dial(shared: Arc<Shared>, peer: String, address: SocketAddr) {
+pub(super) async fn dial(
+    shared: Arc<Shared>,
+    peer: String,
+    address: SocketAddr,
+    mut parts: mpsc::Receiver<Part>,
+) {
     loop {
-        let Err(error) = talk(&shared, &peer, address).await;
+        let Err(error) = talk(&shared, &peer, address, &mut parts).await;
         // A session that broke is dialled anew before it is called a problem.
         shared.report(shared.peers().failed(&peer, error));
         sleep(RETRY).await;
     }
 }
 
-async fn talk(shared: &Shared, peer: &str, address: SocketAddr) -> Result<Infallible, String> {
+async fn talk(
+    shared: &Shared,
+    peer: &str,
+    address: SocketAddr,
+    parts: &mut mpsc::Receiver<Part>,
+) -> Result<Infallible, String> {
     let text = |error: SessionError| format!("{address}: {error}");
     let stream = within(connect(shared.listen.ip(), address)).await;
     let stream = stream.map_err(text)?;
@@ -61,12 +72,15 @@ async fn talk(shared: &Shared, peer: &str, address: SocketAddr) -> Result<Infall
     if hello.id != peer {
         return Err(format!("{address} is node {:?}", hello.id));
     }
-    shared.peers().connected(peer);
+    // What was meant for the session before: after this, all is told anew.
+    while parts.try_recv().is_ok() {}
+    shared.peers().connected(&hello);
     let prompt = &shared.prompts[peer];
     let mut beats = interval(HEARTBEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             _ = beats.tick() => {
                 let beat = Message::Heartbeat((shared.state)());
                 within(session.send(&beat)).await.map_err(text)?;
@@ -77,6 +91,9 @@ async fn talk(shared: &Shared, peer: &str, address: SocketAddr) -> Result<Infall
             // It only has to say that it ends.
             message = session.receive() => if let Message::Refused { reason } = message.map_err(text)? {
                 return Err(reason);
+            },
+            Some(part) = parts.recv() => {
+                within(session.send(&Message::State(part))).await.map_err(text)?;
             }
         }
     }
@@ -165,7 +182,7 @@ async fn meet(shared: &Shared, stream: TcpStream) -> Result<(Session<TcpStream>,
     Ok((session, hello))
 }
 
-/// Takes a peer's heartbeats until the session ends.
+/// Takes what a peer says until the session ends.
 async fn hear(shared: &Shared, mut session: Session<TcpStream>, hello: &Hello) {
     while let Ok(message) = within(session.receive()).await {
         match message {
@@ -175,7 +192,14 @@ async fn hear(shared: &Shared, mut session: Session<TcpStream>, hello: &Hello) {
                     prompt.answer(nonce);
                 }
             }
-            Message::Hello(_) | Message::Refused { .. } | Message::Unknown => {}
+            // While nobody has time for it, the peer has to wait.
+            Message::State(part) if hello.state_format == STATE_FORMAT => {
+                let told = (hello.id.clone(), part);
+                if shared.told.send(told).await.is_err() {
+                    return;
+                }
+            }
+            Message::State(_) | Message::Hello(_) | Message::Refused { .. } | Message::Unknown => {}
         }
     }
 }
@@ -186,6 +210,7 @@ impl Shared {
             protocol: PROTOCOL,
             id: self.id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            state_format: STATE_FORMAT,
         }
     }
 
@@ -215,7 +240,7 @@ fn first_word(message: Message) -> Result<Hello, String> {
     match message {
         Message::Hello(hello) => Ok(hello),
         Message::Refused { reason } => Err(reason),
-        Message::Heartbeat(_) | Message::Ask { .. } | Message::Unknown => {
+        Message::Heartbeat(_) | Message::State(_) | Message::Ask { .. } | Message::Unknown => {
             Err("it did not say who it is".to_owned())
         }
     }
@@ -300,7 +325,7 @@ mod tests {
                 address: peer.1,
             }],
         };
-        Cluster::start(&spec, id, Heartbeat::default, |_, _, _| {})
+        Cluster::start(&spec, id, Heartbeat::default, |_, _, _| {}).0
     }
 
     async fn wait(cluster: &Cluster, what: &str, check: impl Fn(&super::super::Peer) -> bool) {

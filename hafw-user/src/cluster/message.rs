@@ -7,6 +7,8 @@ use hafw_vrrp::{Priority, StateKind};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::state::Part;
+
 /// The version of this format.
 pub(super) const PROTOCOL: u16 = 1;
 /// The longest message, bytes: a heartbeat of all routers that a node can have is far below.
@@ -31,6 +33,8 @@ pub(super) enum Message {
         /// Comes back in [`Heartbeat::answers`].
         nonce: u64,
     },
+    /// Something of its services.
+    State(Part),
     /// One that a later version has and this one does not need.
     #[serde(other)]
     Unknown,
@@ -45,6 +49,9 @@ pub(super) struct Hello {
     pub(super) id: String,
     /// Of the program.
     pub(super) version: String,
+    /// [`super::state::STATE_FORMAT`]; 0 of a version that tells nothing of its services.
+    #[serde(default)]
+    pub(super) state_format: u16,
 }
 
 /// The state of a node.
@@ -55,6 +62,10 @@ pub struct Heartbeat {
     /// The question that it answers, if it does.
     #[serde(default)]
     pub answers: Option<u64>,
+    /// How many configurations it has put into force: with another one it may follow what it did
+    /// not before.
+    #[serde(default)]
+    pub configurations: u32,
 }
 
 /// The state of one router.
@@ -172,6 +183,7 @@ mod tests {
                 source: Some(IpAddr::from([10, 0, 0, 5])),
             }],
             answers: Some(7),
+            configurations: 1,
         })
     }
 
@@ -189,6 +201,7 @@ mod tests {
                 protocol: PROTOCOL,
                 id: "lb01".into(),
                 version: "1".into(),
+                state_format: 1,
             }),
             heartbeat(),
             Message::Ask { nonce: u64::MAX },

@@ -10,6 +10,7 @@ mod message;
 mod peers;
 mod prompt;
 mod session;
+mod state;
 mod succession;
 
 use std::{
@@ -21,6 +22,7 @@ use std::{
 
 use hafw_vrrp::Instant;
 use tokio::{
+    sync::mpsc,
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
@@ -28,6 +30,7 @@ use tokio::{
 pub use key::Key;
 pub use message::{Heartbeat, RouterBeat};
 pub use peers::Peer;
+pub use state::{Assembly, Flow, Part, ToldPlan, flow_key, flow_parts, gone_parts, of_flow};
 
 use crate::sys::clock;
 use peers::Peers;
@@ -35,6 +38,8 @@ use prompt::Prompt;
 use succession::Heir;
 
 const TICK: Duration = Duration::from_millis(100);
+/// Parts that wait for a session, or to be looked at.
+const WAITING: usize = 64;
 
 /// `[cluster]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +64,12 @@ pub struct PeerSpec {
 /// The running channel; dropping it ends it.
 pub struct Cluster {
     shared: Arc<Shared>,
+    queues: Vec<mpsc::Sender<Part>>,
     _tasks: JoinSet<()>,
 }
+
+/// What peers tell of their services: each part with the peer's id.
+pub type Tellings = mpsc::Receiver<(String, Part)>;
 
 /// What all tasks need.
 struct Shared {
@@ -72,6 +81,7 @@ struct Shared {
     /// By peer.
     prompts: BTreeMap<String, Prompt>,
     heir: Heir,
+    told: mpsc::Sender<(String, Part)>,
 }
 
 impl Cluster {
@@ -83,7 +93,8 @@ impl Cluster {
         id: &str,
         state: impl Fn() -> Heartbeat + Send + Sync + 'static,
         heir: impl Fn(&[Peer], &str, Instant) + Send + Sync + 'static,
-    ) -> Self {
+    ) -> (Self, Tellings) {
+        let (told, tellings) = mpsc::channel(WAITING);
         let ids = spec.peers.iter().map(|peer| peer.id.clone());
         let shared = Arc::new(Shared {
             id: id.to_owned(),
@@ -97,11 +108,15 @@ impl Cluster {
                 .map(|peer| (peer.id.clone(), Prompt::default()))
                 .collect(),
             heir: Box::new(heir),
+            told,
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(link::listen(Arc::clone(&shared)));
+        let mut queues = Vec::new();
         for PeerSpec { id, address } in &spec.peers {
-            tasks.spawn(link::dial(Arc::clone(&shared), id.clone(), *address));
+            let (queue, parts) = mpsc::channel(WAITING);
+            queues.push(queue);
+            tasks.spawn(link::dial(Arc::clone(&shared), id.clone(), *address, parts));
         }
         let ticking = Arc::clone(&shared);
         tasks.spawn(async move {
@@ -113,10 +128,12 @@ impl Cluster {
                 ticking.report(news);
             }
         });
-        Self {
+        let cluster = Self {
             shared,
+            queues,
             _tasks: tasks,
-        }
+        };
+        (cluster, tellings)
     }
 
     /// What is known of the peers, in the order of the configuration.
@@ -128,6 +145,20 @@ impl Cluster {
     /// A router changed: peers are told at once.
     pub fn stir(&self) {
         self.shared.prompts.values().for_each(Prompt::beat);
+    }
+
+    /// How many parts a peer's queue still takes, by its place in the configuration.
+    #[must_use]
+    pub fn room(&self, peer: usize) -> usize {
+        self.queues.get(peer).map_or(0, mpsc::Sender::capacity)
+    }
+
+    /// Tells a peer something of the services, once its session stands. What does not fit into its
+    /// queue is lost.
+    pub fn tell(&self, peer: usize, part: Part) {
+        if let Some(queue) = self.queues.get(peer) {
+            let _ = queue.try_send(part);
+        }
     }
 }
 

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hafw_vrrp::Instant;
 
-use super::message::{Heartbeat, Hello};
+use super::{
+    message::{Heartbeat, Hello, RouterBeat},
+    state::STATE_FORMAT,
+};
 
 /// A peer that has said nothing for so long is not heard any more: ten heartbeats.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
@@ -51,6 +54,41 @@ pub struct Peer {
     pub sending: bool,
     /// What stands in the way; empty if nothing does.
     pub problem: String,
+    /// How often a session to it came about.
+    pub sessions: u64,
+    /// The version of what it tells of services; None before its first word.
+    pub state_format: Option<u16>,
+}
+
+impl Peer {
+    /// Whether it can be told of services, and tells of its own, once it is reached and heard.
+    #[must_use]
+    pub fn exchanges(&self) -> bool {
+        self.state_format == Some(STATE_FORMAT)
+    }
+
+    /// Why it cannot.
+    #[must_use]
+    pub fn mismatch(&self) -> Option<String> {
+        let theirs = self.state_format.filter(|_| !self.exchanges())?;
+        Some(format!(
+            "it tells of its services in format {theirs}, this node in {STATE_FORMAT}: neither \
+             follows the other"
+        ))
+    }
+
+    /// What it last said of a router. VRIDs may stand on several interfaces; then the name decides.
+    #[must_use]
+    pub fn router(&self, name: &str, vrid: u8, ipv6: bool) -> Option<&RouterBeat> {
+        let routers = self.beat.routers.iter();
+        let mut same = routers.filter(|beat| beat.vrid == vrid && beat.ipv6 == ipv6);
+        let first = same.next()?;
+        let named = [first]
+            .into_iter()
+            .chain(same)
+            .find(|beat| beat.name == name);
+        Some(named.unwrap_or(first))
+    }
 }
 
 /// All peers, in the order of the configuration.
@@ -73,6 +111,8 @@ impl Peers {
             heard: false,
             sending: false,
             problem: String::new(),
+            sessions: 0,
+            state_format: None,
         };
         Self {
             peers: ids.into_iter().map(peer).collect(),
@@ -98,6 +138,7 @@ impl Peers {
         peer.beat = beat;
         peer.beat_at = Some(now);
         peer.version.clone_from(&hello.version);
+        peer.state_format = Some(hello.state_format);
         if peer.heard {
             return None;
         }
@@ -109,9 +150,11 @@ impl Peers {
     }
 
     /// This node's session to the peer stands.
-    pub(super) fn connected(&mut self, id: &str) {
-        if let Some(peer) = self.find(id) {
+    pub(super) fn connected(&mut self, hello: &Hello) {
+        if let Some(peer) = self.find(&hello.id) {
             peer.sending = true;
+            peer.sessions += 1;
+            peer.state_format = Some(hello.state_format);
             peer.problem.clear();
         }
     }
@@ -173,6 +216,7 @@ mod tests {
             protocol: 1,
             id: id.into(),
             version: "1.0".into(),
+            state_format: 1,
         }
     }
 
@@ -216,7 +260,7 @@ mod tests {
         assert!(peers.failed("lb02", "no route".into()).is_some());
         assert_eq!(peers.failed("lb02", "no route".into()), None);
         assert!(peers.failed("lb02", "another key".into()).is_some());
-        peers.connected("lb02");
+        peers.connected(&hello("lb02"));
         assert!(peers.all()[0].sending && peers.all()[0].problem.is_empty());
         assert!(peers.failed("lb02", "another key".into()).is_some());
     }

@@ -232,6 +232,7 @@ mod tests {
         let long = Message::Heartbeat(Heartbeat {
             routers: (0..1024).map(beat).collect(),
             answers: None,
+            configurations: 1,
         });
         assert!(long.emit().unwrap().len() > RECORD);
         dialled.send(&long).await.unwrap();

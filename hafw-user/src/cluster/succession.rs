@@ -68,7 +68,7 @@ mod tests {
         };
         Heartbeat {
             routers: vec![router],
-            answers: None,
+            ..Heartbeat::default()
         }
     }
 

@@ -138,6 +138,9 @@ pub struct Status {
     pub cluster: Vec<ClusterPeerStatus>,
     /// L4 services.
     pub services: Vec<ServiceStatus>,
+    /// Established connections that are not where their slots lead, by the last look.
+    #[serde(default)]
+    pub moved_flows: u64,
     /// The L7 proxy, where the configuration has one.
     pub proxy: Option<ProxyStatus>,
     /// How many sources the proxy's limits keep out.
@@ -299,6 +302,25 @@ pub struct ClusterPeerStatus {
     pub sending: bool,
     /// What stands in the way; empty if nothing does.
     pub problem: String,
+    /// It has been told everything of the services whose VIPs this node owns.
+    #[serde(default)]
+    pub told: bool,
+    /// It has told everything of those that it owns.
+    #[serde(default)]
+    pub known: bool,
+    /// Services that are steered here as it says.
+    #[serde(default)]
+    pub followed_services: usize,
+    /// Times that it told of an established connection in a slot that has moved, since all was last
+    /// told anew.
+    #[serde(default)]
+    pub flows: u64,
+    /// Those that found no room.
+    #[serde(default)]
+    pub flows_lost: u64,
+    /// In what its configuration, or what it can tell, differs.
+    #[serde(default)]
+    pub differences: Vec<String>,
 }
 
 /// One service.
@@ -314,7 +336,10 @@ pub struct ServiceStatus {
     pub mode: String,
     /// Table size.
     pub slots: u32,
-    /// Backends, in the order of the configuration.
+    /// The node by whose plan it is steered, where that is another one.
+    #[serde(default)]
+    pub follows: Option<String>,
+    /// Backends, in the order of the configuration; then those that are leaving.
     pub backends: Vec<BackendStatus>,
 }
 
@@ -323,8 +348,11 @@ pub struct ServiceStatus {
 pub struct BackendStatus {
     /// Address and port.
     pub address: String,
-    /// Configured weight.
+    /// Its share of new flows.
     pub weight: u32,
+    /// On request.
+    #[serde(default)]
+    pub drained: bool,
     /// Gets new flows.
     pub up: bool,
     /// Why, where a probe says.

@@ -238,6 +238,12 @@ fn write_cluster_peer(out: &mut String, peer: &ClusterPeerStatus) -> std::fmt::R
         last_ms,
         sending,
         problem,
+        told,
+        known,
+        followed_services,
+        flows,
+        flows_lost,
+        differences,
     } = peer;
     let heard = match (heard, last_ms) {
         (true, _) => "heard".to_owned(),
@@ -254,7 +260,22 @@ fn write_cluster_peer(out: &mut String, peer: &ClusterPeerStatus) -> std::fmt::R
         out,
         "cluster {id}: {heard}, {reached}{}{version}",
         because(problem)
-    )
+    )?;
+    let told = if *told { "told" } else { "NOT TOLD yet" };
+    let known = if *known { "known" } else { "NOT KNOWN yet" };
+    write!(
+        out,
+        "  this node's services are {told}, the peer's are {known}: {followed_services} followed, \
+         {flows} flows"
+    )?;
+    match flows_lost {
+        0 => writeln!(out)?,
+        lost => writeln!(out, ", {lost} WITHOUT ROOM")?,
+    }
+    for difference in differences {
+        writeln!(out, "  difference: {difference}")?;
+    }
+    Ok(())
 }
 
 fn write_service(out: &mut String, service: &ServiceStatus) -> std::fmt::Result {
@@ -264,12 +285,17 @@ fn write_service(out: &mut String, service: &ServiceStatus) -> std::fmt::Result 
         protocol,
         mode,
         slots,
+        follows,
         backends,
     } = service;
-    writeln!(
+    write!(
         out,
         "service {name}: {protocol} {address}, {mode}, {slots} slots"
     )?;
+    match follows {
+        Some(node) => writeln!(out, ", as {node} says")?,
+        None => writeln!(out)?,
+    }
     for backend in backends {
         let state = match (backend.up, backend.weight) {
             (_, 0) => "drained",

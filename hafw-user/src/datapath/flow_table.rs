@@ -12,7 +12,7 @@ use hafw_vrrp::Instant;
 
 use super::{
     jiffies::Jiffies,
-    tables::{TableError, failed},
+    tables::{TableError, failed, is_full},
 };
 use crate::sys::words::Words;
 
@@ -55,6 +55,28 @@ impl FlowTable {
             backend: u32::try_from(entry.backend & u64::from(NO_BACKEND)).unwrap_or(NO_BACKEND),
             closing: entry.backend & FLOW_CLOSING != 0,
             idle: self.jiffies.since(entry.seen_at, now),
+        }
+    }
+
+    /// Makes an entry, or replaces one. False if there is no room.
+    ///
+    /// # Errors
+    /// The map refuses.
+    pub fn put(
+        &mut self,
+        key: &FlowKey,
+        state: FlowState,
+        now: Instant,
+    ) -> Result<bool, TableError> {
+        let closing = if state.closing { FLOW_CLOSING } else { 0 };
+        let entry = FlowEntry {
+            backend: u64::from(state.backend) | closing,
+            seen_at: self.jiffies.of(now - state.idle),
+        };
+        match self.flows.insert(key, entry, 0) {
+            Ok(()) => Ok(true),
+            Err(MapError::SyscallError(e)) if is_full(&e.io_error) => Ok(false),
+            Err(error) => Err(failed(maps::FLOWS)(error)),
         }
     }
 

@@ -19,7 +19,7 @@ use hafw_common::{
     vip::filter_bit_of,
 };
 
-use super::tables::{TableError, failed};
+use super::tables::{TableError, failed, is_full};
 
 /// The tables, open.
 pub struct NatTables {
@@ -156,8 +156,4 @@ const fn bits_before(address: IpAddr) -> u32 {
         IpAddr::V4(_) => 96,
         IpAddr::V6(_) => 0,
     }
-}
-
-fn is_full(error: &std::io::Error) -> bool {
-    error.raw_os_error() == Some(libc::E2BIG)
 }

@@ -367,6 +367,11 @@ pub(super) fn failed(map: &'static str) -> impl Fn(MapError) -> TableError {
     move |source| TableError::Map { map, source }
 }
 
+/// A hash without room for one more.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::E2BIG)
+}
+
 fn check(index: usize, entries: usize, map: &'static str) -> Result<(), TableError> {
     if index < entries {
         Ok(())

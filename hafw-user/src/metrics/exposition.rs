@@ -10,6 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::cluster;
 use crate::control::{CheckStatus, ProxyStatus, RouterStatus, ServiceStatus, Status};
 
 /// States of a router, each a series that is 1 or 0.
@@ -34,6 +35,7 @@ impl Collector for Scrape {
         self.node(&mut out)?;
         self.routers(&mut out)?;
         self.peers(&mut out)?;
+        cluster::encode(&self.0, &mut out)?;
         self.datapath(&mut out)?;
         self.checks(&mut out)?;
         self.services(&mut out)?;
@@ -335,20 +337,20 @@ const ROUTER_COUNTERS: [Series; 6] = [
     }),
 ];
 
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
 
 /// One value of each item.
-fn of<'a, T: 'a, V>(
+pub(super) fn of<'a, T: 'a, V>(
     items: impl Iterator<Item = (Labels, &'a T)>,
     value: fn(&T) -> V,
 ) -> impl Iterator<Item = (Labels, V)> {
     items.map(move |(labels, item)| (labels, value(item)))
 }
 
-struct Families<'a>(DescriptorEncoder<'a>);
+pub(super) struct Families<'a>(DescriptorEncoder<'a>);
 
 impl Families<'_> {
-    fn counter(
+    pub(super) fn counter(
         &mut self,
         name: &str,
         help: &str,
@@ -365,7 +367,7 @@ impl Families<'_> {
         Ok(())
     }
 
-    fn gauge<V: EncodeGaugeValue>(
+    pub(super) fn gauge<V: EncodeGaugeValue>(
         &mut self,
         name: &str,
         help: &str,

@@ -1,6 +1,7 @@
 //! Metrics and a status page over HTTP: `/metrics` for Prometheus, `/` for people. Both say what
 //! `hafw status` says.
 
+mod cluster;
 mod exposition;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};

@@ -1,12 +1,15 @@
 //! What this node tells its peers over the channel.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use hafw_vrrp::{Instant, StateKind};
 
 use super::status::ms;
 use crate::{
-    cluster::{Cluster, Heartbeat, Peer, RouterBeat},
+    cluster::{Cluster, Heartbeat, Peer, RouterBeat, Tellings},
     config::Config,
     datapath::LeaseTable,
     split_brain::Board,
@@ -20,7 +23,8 @@ pub(super) fn start(
     vrrp: &vrrp::Handle,
     leases: &Arc<LeaseTable>,
     board: &Board,
-) -> Option<Cluster> {
+    configurations: Arc<AtomicU32>,
+) -> Option<(Arc<Cluster>, Tellings)> {
     let spec = config.cluster.as_ref()?;
     let thread = vrrp.clone();
     let (vrrp, leases, board) = (vrrp.clone(), Arc::clone(leases), board.clone());
@@ -51,10 +55,12 @@ pub(super) fn start(
         Heartbeat {
             routers: routers.map(beat).collect(),
             answers: None,
+            configurations: configurations.load(Ordering::Relaxed),
         }
     };
     let heir = move |peers: &[Peer], of: &str, asked_at| succeed(&thread, peers, of, asked_at);
-    Some(Cluster::start(spec, &config.node.id, state, heir))
+    let (cluster, tellings) = Cluster::start(spec, &config.node.id, state, heir);
+    Some((Arc::new(cluster), tellings))
 }
 
 /// A peer answered that it is in fault: each of its routers is this node's, unless another stands

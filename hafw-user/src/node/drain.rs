@@ -21,10 +21,16 @@ impl Node {
             Err(message) => return Answer::Error(message),
         };
         let address = backend.address.value;
+        if let Some(node) = self.followed(&service) {
+            return Answer::Error(format!(
+                "node {node:?} has the VIP of service {:?}, and this one follows it: say it there",
+                service.name.value
+            ));
+        }
         let weight = if drain { 0 } else { backend.weight };
         let changed = self
             .services
-            .set_weight(&service, address, weight, &mut self.tables);
+            .drain(&service, &backend, drain, &mut self.tables);
         if let Err(error) = changed {
             return Answer::Error(error.to_string());
         }

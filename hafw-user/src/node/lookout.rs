@@ -122,13 +122,8 @@ fn sights(seats: &[Seat], sources: &Sources) -> Vec<Sight> {
         .collect()
 }
 
-/// VRIDs may stand on several interfaces; then the name decides.
 fn told(peer: &Peer, seat: &Seat, now: Instant) -> Told {
-    let routers = peer.beat.routers.iter();
-    let same = routers.filter(|beat| beat.vrid == seat.vrid && beat.ipv6 == seat.ipv6);
-    let same: Vec<_> = same.collect();
-    let named = same.iter().find(|beat| beat.name == seat.name);
-    let beat = named.or(same.first());
+    let beat = peer.router(&seat.name, seat.vrid, seat.ipv6);
     Told {
         node: peer.id.clone(),
         heard: peer.heard,

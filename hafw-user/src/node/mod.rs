@@ -8,6 +8,8 @@ mod clients;
 mod cluster;
 mod detach;
 mod drain;
+mod drains;
+mod exchange;
 mod flows;
 mod handover;
 mod hops;

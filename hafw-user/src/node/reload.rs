@@ -63,7 +63,7 @@ impl Node {
 
     async fn put_into_force(&mut self, new: Config, built: &[Built]) -> anyhow::Result<()> {
         let handle = self.watch.handle();
-        let sources = nat_sources(&new);
+        let sources = nat_sources(&new, self.services.leaving());
         // As at the start: replies of backends that come are known before packets go there, and
         // those of backends that go until none do.
         self.clients.tables().add_sources(&sources)?;
@@ -71,6 +71,7 @@ impl Node {
         self.services.follow_routes(&handle).await?;
         self.services.put_all_hops(&mut self.tables)?;
         self.services.solicit(&handle).await;
+        let sources = nat_sources(&new, self.services.leaving());
         self.clients.tables().retain_sources(&sources)?;
         // A VIP may have got its first service, or lost its last.
         let entries: Vec<_> = built.iter().map(|router| router.entry.clone()).collect();
@@ -86,6 +87,7 @@ impl Node {
         let targets = targets(&new, &self.services, &around)?;
         self.prober.set_targets(targets);
         self.config = new;
+        self.exchange.configured();
         self.set_links();
         self.apply_standings();
         Ok(())

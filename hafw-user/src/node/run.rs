@@ -25,11 +25,12 @@ use super::{
     alerts,
     blocks::Blocks,
     clients::Clients,
+    exchange::Exchange,
     flows::Flows,
     ports::Ports,
     restart::Wish,
     service_manager,
-    services::Services,
+    services::{Services, nat_sources},
     start::{Parts, links, start},
     tracking::{CHECK_PATIENCE, Found, Tracking},
 };
@@ -98,6 +99,7 @@ pub(super) struct Node {
     pub(super) call_queue: mpsc::Receiver<Call>,
     pub(super) alerts: Arc<Alerts>,
     pub(super) cluster: Option<Arc<Cluster>>,
+    pub(super) exchange: Exchange,
     pub(super) lookout: Lookout,
     /// What the lookout knows.
     pub(super) board: Board,
@@ -219,6 +221,7 @@ impl Node {
                     }
                 }
                 sources = self.blocks.next() => self.block(&sources),
+                (peer, part) = self.exchange.next() => self.told(&peer, part),
                 Some(call) = self.call_queue.recv() => {
                     self.answer(call).await;
                     if self.wish.is_some() {
@@ -249,17 +252,38 @@ impl Node {
         if let Err(error) = self.blocks.expire() {
             error!(%error, "a source could not be let in again");
         }
-        if ticks.is_multiple_of(FLOW_TICKS) {
-            let Self {
-                flows,
-                services,
-                tables,
-                ..
-            } = self;
-            if let Err(error) = flows.tick(services, tables).await {
-                error!(%error, "slots that moved could not be looked after");
-            }
+        if let Err(error) = self.look_after_flows(ticks).await {
+            error!(%error, "slots that moved could not be looked after");
         }
+        self.exchange().await;
+        if self.services.look_for_leaving(&self.config)
+            && let Err(error) = self.follow_leaving().await
+        {
+            error!(%error, "the ways to backends that are leaving could not be followed");
+        }
+    }
+
+    async fn look_after_flows(&mut self, ticks: u32) -> anyhow::Result<()> {
+        let settles = ticks.is_multiple_of(FLOW_TICKS);
+        if settles || self.exchange.is_open() {
+            self.flows.look(&self.services).await?;
+        }
+        if settles {
+            self.flows.settle(&mut self.services, &mut self.tables)?;
+        }
+        Ok(())
+    }
+
+    /// Backends came that are configured elsewhere, or some that were leaving went.
+    async fn follow_leaving(&mut self) -> anyhow::Result<()> {
+        let sources = nat_sources(&self.config, self.services.leaving());
+        self.clients.tables().add_sources(&sources)?;
+        self.clients.tables().retain_sources(&sources)?;
+        let handle = self.watch.handle();
+        self.services.follow_routes(&handle).await?;
+        self.services.put_all_hops(&mut self.tables)?;
+        self.services.solicit(&handle).await;
+        Ok(())
     }
 
     async fn follow_routes(&mut self) -> anyhow::Result<()> {
@@ -368,8 +392,9 @@ impl Node {
     }
 
     /// Tells the VRRP thread what has changed. A router first takes part when its checks have
-    /// reported, or have had their time.
+    /// reported and the peers have told of their services, or have had their time.
     pub(super) fn apply_standings(&mut self) {
+        let exchanged = self.exchange.is_ready(&self.config, self.started.elapsed());
         for (index, told) in self.routers.iter_mut().enumerate() {
             let standing = self.tracking.standing(index);
             if told.priority != Some(standing.priority) {
@@ -378,6 +403,7 @@ impl Node {
                     .set_priority(index, Priority::from(standing.priority));
             }
             let ready = standing.complete || self.started.elapsed() >= CHECK_PATIENCE;
+            let ready = ready && (told.started || exchanged);
             if !told.started && !ready {
                 continue;
             }

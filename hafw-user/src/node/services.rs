@@ -14,7 +14,8 @@ use hafw_common::{
 };
 use hafw_lb::{
     BackendSpec, BackendStatus, Balancer, Capacity, Cause, Change, ConfigureError, Evidence,
-    Explanation, Flow, FlowVerdict, Hop, MapOp, ServiceSpec, ServiceStatus, State,
+    Explanation, Flow, FlowVerdict, FollowError, Hop, MapOp, ServicePlan, ServiceSpec,
+    ServiceStatus, State,
 };
 use rtnetlink::Handle;
 use thiserror::Error;
@@ -22,9 +23,11 @@ use tracing::{debug, info, warn};
 
 use super::{
     checks::{CheckError, backend_target},
+    drains::Drains,
     hops::Hops,
 };
 use crate::{
+    cluster::ToldPlan,
     config::{Backend, Config, Mode, Service},
     datapath::{Found, TableError, Tables},
     net::{NetEvent, NextHopError, resolve, solicit},
@@ -46,7 +49,12 @@ pub(super) enum ServiceError {
 pub(super) struct Services {
     balancer: Balancer,
     hops: Hops,
-    backends: Vec<IpAddr>,
+    /// To which the ways are followed: configured or leaving.
+    backends: BTreeSet<IpAddr>,
+    leaving: BTreeSet<(ServiceKey, SocketAddr)>,
+    drains: Drains,
+    /// Counts what may have changed how services are steered.
+    revision: u64,
 }
 
 impl Services {
@@ -66,7 +74,10 @@ impl Services {
         let mut services = Self {
             balancer,
             hops: Hops::default(),
-            backends: Vec::new(),
+            backends: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            drains: Drains::open(config),
+            revision: 0,
         };
         services.configure(config, tables)?;
         Ok(services)
@@ -78,16 +89,29 @@ impl Services {
         config: &Config,
         tables: &mut Tables,
     ) -> Result<(), ServiceError> {
-        let plan = self.balancer.configure(&specs(config))?;
-        apply(tables, &plan)?;
-        self.backends = backends(config);
+        let plan = self.balancer.configure(&specs(config, &self.drains))?;
+        self.carry_out(tables, &plan)?;
+        self.look_for_leaving(config);
         Ok(())
+    }
+
+    /// Whether backends that are leaving came or went: then [`Self::follow_routes`],
+    /// [`Self::put_all_hops`] and [`nat_sources`] have something new.
+    pub(super) fn look_for_leaving(&mut self, config: &Config) -> bool {
+        let leaving: BTreeSet<_> = self.balancer.leaving().collect();
+        let addresses = leaving.iter().map(|(_, backend)| backend.ip());
+        self.backends = backends(config).chain(addresses).collect();
+        let changed = leaving != self.leaving;
+        self.leaving = leaving;
+        changed
     }
 
     /// Whether [`Self::configure`] and [`Self::follow_routes`] would go well.
     pub(super) async fn may_become(&self, config: &Config, handle: &Handle) -> anyhow::Result<()> {
-        self.balancer.clone().configure(&specs(config))?;
-        for backend in backends(config) {
+        self.balancer
+            .clone()
+            .configure(&specs(config, &self.drains))?;
+        for backend in backends(config).collect::<BTreeSet<_>>() {
             if let Err(error @ NextHopError::Local(_)) = resolve(handle, backend).await {
                 return Err(error.into());
             }
@@ -112,7 +136,9 @@ impl Services {
                         changed.push(*backend);
                     }
                 }
-                Err(error @ NextHopError::Local(_)) => return Err(error),
+                Err(error @ NextHopError::Local(_)) if self.is_configured(*backend) => {
+                    return Err(error);
+                }
                 Err(error) => warn!(%error, "a backend cannot be reached"),
             }
         }
@@ -136,7 +162,7 @@ impl Services {
 
     /// Puts the known ways to all backends into the maps.
     pub(super) fn put_all_hops(&mut self, tables: &mut Tables) -> Result<(), TableError> {
-        let all = self.backends.clone();
+        let all: Vec<_> = self.backends.iter().copied().collect();
         self.put_hops(&all, tables)
     }
 
@@ -163,7 +189,8 @@ impl Services {
                 })
             })
             .collect();
-        apply(tables, &self.balancer.update(&changes))
+        let plan = self.balancer.update(&changes);
+        self.carry_out(tables, &plan)
     }
 
     /// Keeps the neighbours known. True while one is not.
@@ -206,7 +233,8 @@ impl Services {
             backend,
             state,
         };
-        apply(tables, &self.balancer.update(&[change]))
+        let plan = self.balancer.update(&[change]);
+        self.carry_out(tables, &plan)
     }
 
     /// Probes of all backends that have health checks.
@@ -241,7 +269,11 @@ impl Services {
         evidence: &Evidence<'_>,
         tables: &mut Tables,
     ) -> Result<(), TableError> {
-        apply(tables, &self.balancer.settle(evidence))
+        let plan = self.balancer.settle(evidence);
+        if plan.is_empty() {
+            return Ok(());
+        }
+        self.carry_out(tables, &plan)
     }
 
     /// Whether no slot has moved.
@@ -254,20 +286,83 @@ impl Services {
         self.balancer.judge(key, backend)
     }
 
-    /// Gives a backend another share of new flows.
-    pub(super) fn set_weight(
+    /// Takes a backend out of a service, or lets it in again, until that is changed.
+    pub(super) fn drain(
         &mut self,
         service: &Service,
-        backend: SocketAddr,
-        weight: u32,
+        backend: &Backend,
+        drain: bool,
         tables: &mut Tables,
     ) -> Result<(), TableError> {
+        let (service, address) = (key(service), backend.address.value);
+        if !self.drains.set(service, address, drain) {
+            return Ok(());
+        }
         let change = Change::Weight {
-            service: key(service),
-            backend,
-            weight,
+            service,
+            backend: address,
+            weight: if drain { 0 } else { backend.weight },
         };
-        apply(tables, &self.balancer.update(&[change]))
+        let plan = self.balancer.update(&[change]);
+        self.carry_out(tables, &plan)
+    }
+
+    /// Whether a backend is taken out by [`Self::drain`].
+    pub(super) fn is_drained(&self, service: ServiceKey, backend: SocketAddr) -> bool {
+        self.drains.contains(service, backend)
+    }
+
+    /// How a service is steered.
+    pub(super) fn plan_of(&self, service: ServiceKey) -> Option<ToldPlan> {
+        let plan = self.balancer.plan_of(service)?;
+        let backends = plan.backends.iter();
+        let drained = backends.map(|backend| self.is_drained(service, backend.address));
+        Some(ToldPlan {
+            drained: drained.collect(),
+            plan,
+        })
+    }
+
+    /// Steers a service as another node says.
+    pub(super) fn follow(
+        &mut self,
+        plan: &ServicePlan,
+        tables: &mut Tables,
+    ) -> Result<Result<(), FollowError>, TableError> {
+        match self.balancer.follow(plan) {
+            Ok(plan) => self.carry_out(tables, &plan).map(Ok),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Steers it by this node's own probes again.
+    pub(super) fn unfollow(
+        &mut self,
+        service: ServiceKey,
+        tables: &mut Tables,
+    ) -> Result<(), TableError> {
+        let plan = self.balancer.unfollow(service);
+        self.carry_out(tables, &plan)
+    }
+
+    /// The place of the router that owns a service's VIP.
+    pub(super) fn router_of(&self, service: ServiceKey) -> Option<usize> {
+        usize::try_from(self.balancer.router_of(service)?).ok()
+    }
+
+    /// A backend's index in the maps.
+    pub(super) fn index_of(&self, service: ServiceKey, backend: SocketAddr) -> Option<u32> {
+        self.balancer.index_of(service, backend)
+    }
+
+    /// The inverse of [`Self::index_of`].
+    pub(super) fn address_of(&self, service: ServiceKey, index: u32) -> Option<SocketAddr> {
+        self.balancer.address_of(service, index)
+    }
+
+    /// Changes when services may be steered in another way than before.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
     }
 
     pub(super) fn status(&self, service: &Service) -> Option<ServiceStatus> {
@@ -284,6 +379,23 @@ impl Services {
     pub(super) fn choose(&self, flow: Flow) -> Option<Explanation> {
         self.balancer.choose(flow)
     }
+
+    /// Backends that are configured no longer, or only elsewhere, and that flows may be on.
+    pub(super) fn leaving(&self) -> &BTreeSet<(ServiceKey, SocketAddr)> {
+        &self.leaving
+    }
+
+    fn is_configured(&self, backend: IpAddr) -> bool {
+        !self
+            .leaving
+            .iter()
+            .any(|(_, leaving)| leaving.ip() == backend)
+    }
+
+    fn carry_out(&mut self, tables: &mut Tables, plan: &[MapOp]) -> Result<(), TableError> {
+        self.revision += 1;
+        plan.iter().try_for_each(|op| tables.apply(op))
+    }
 }
 
 /// The key of a service.
@@ -291,22 +403,22 @@ pub(super) fn key(service: &Service) -> ServiceKey {
     ServiceKey::new(service.vip.value, service.port, service.protocol.number())
 }
 
-fn specs(config: &Config) -> Vec<ServiceSpec> {
+fn specs(config: &Config, drains: &Drains) -> Vec<ServiceSpec> {
     let services = config.services.iter();
-    services.map(|service| spec(config, service)).collect()
+    services
+        .map(|service| spec(config, service, drains))
+        .collect()
 }
 
-/// The addresses of all backends, each once.
-fn backends(config: &Config) -> Vec<IpAddr> {
+/// The addresses of all configured backends.
+fn backends(config: &Config) -> impl Iterator<Item = IpAddr> {
     let services = config.services.iter();
-    let backends: BTreeSet<_> = services
+    services
         .flat_map(|service| &service.backends)
         .map(|backend| backend.address.value.ip())
-        .collect();
-    backends.into_iter().collect()
 }
 
-fn spec(config: &Config, service: &Service) -> ServiceSpec {
+fn spec(config: &Config, service: &Service, drains: &Drains) -> ServiceSpec {
     let owner = config.routers.iter().position(|router| {
         router
             .vips
@@ -315,7 +427,11 @@ fn spec(config: &Config, service: &Service) -> ServiceSpec {
     });
     let backends = service.backends.iter().map(|backend| BackendSpec {
         address: backend.address.value,
-        weight: backend.weight,
+        weight: if drains.contains(key(service), backend.address.value) {
+            0
+        } else {
+            backend.weight
+        },
         probed: service.health.is_some(),
     });
     ServiceSpec {
@@ -335,16 +451,31 @@ fn spec(config: &Config, service: &Service) -> ServiceSpec {
     }
 }
 
-/// Where replies of `nat` backends come from, and the VIPs that they are to come from instead.
-pub(super) fn nat_sources(config: &Config) -> BTreeMap<NatKey, NatSource> {
-    let services = config.services.iter();
-    services
-        .filter(|service| service.mode == Mode::Nat)
-        .flat_map(|service| {
-            let source = |backend: &Backend| nat_source(service, backend.address.value);
-            service.backends.iter().map(source)
-        })
-        .collect()
+/// Where replies of `nat` backends come from, and the VIPs that they are to come from instead. Flows
+/// on backends that are `leaving` go on; an endpoint that has become another service's is that one's.
+pub(super) fn nat_sources(
+    config: &Config,
+    leaving: &BTreeSet<(ServiceKey, SocketAddr)>,
+) -> BTreeMap<NatKey, NatSource> {
+    let services = || {
+        let services = config.services.iter();
+        services.filter(|service| service.mode == Mode::Nat)
+    };
+    let leaving = services().flat_map(|service| {
+        let key = key(service);
+        // What a peer told of may be of any family.
+        let is_ipv4 = service.vip.value.is_ipv4();
+        let of_it = move |(of, backend): &&(ServiceKey, SocketAddr)| {
+            *of == key && backend.is_ipv4() == is_ipv4
+        };
+        let leaving = leaving.iter().filter(of_it);
+        leaving.map(|(_, backend)| nat_source(service, *backend))
+    });
+    let configured = services().flat_map(|service| {
+        let source = |backend: &Backend| nat_source(service, backend.address.value);
+        service.backends.iter().map(source)
+    });
+    leaving.chain(configured).collect()
 }
 
 fn nat_source(service: &Service, backend: SocketAddr) -> (NatKey, NatSource) {
@@ -360,8 +491,4 @@ fn nat_source(service: &Service, backend: SocketAddr) -> (NatKey, NatSource) {
         rewrite: Rewrite::between((backend.ip(), backend.port()), (vip, port)).to_word(),
     };
     (key, source)
-}
-
-fn apply(tables: &mut Tables, plan: &[MapOp]) -> Result<(), TableError> {
-    plan.iter().try_for_each(|op| tables.apply(op))
 }

@@ -7,7 +7,7 @@ use std::{
     fs, mem,
     os::unix::fs::DirBuilderExt as _,
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU32},
     time::Instant as StdInstant,
 };
 
@@ -25,6 +25,7 @@ use super::{
     checks::{Around, targets},
     clients::Clients,
     cluster,
+    exchange::Exchange,
     flows::Flows,
     lookout,
     ports::Ports,
@@ -130,7 +131,7 @@ async fn bring_up(
     datapath.tables.set_routers(&entries)?;
     let snapshot = watch.snapshot().await?;
     let mut clients = Clients::open(datapath.nat, &watch.handle(), &snapshot).await?;
-    let replies = nat_sources(&config);
+    let replies = nat_sources(&config, &BTreeSet::new());
     // Replies of backends that come are known before packets go there, and those of backends that
     // go until none do.
     clients.tables().add_sources(&replies)?;
@@ -141,6 +142,7 @@ async fn bring_up(
         .context("a service has an unfit backend")?;
     services.note(&snapshot, &mut datapath.tables)?;
     services.put_all_hops(&mut datapath.tables)?;
+    let replies = nat_sources(&config, services.leaving());
     clients.tables().retain_sources(&replies)?;
     let wires = ports.take(&facts, &mut datapath.tables, &parts.pins)?;
 
@@ -188,7 +190,10 @@ async fn bring_up(
     let vrrp = spawn(driver, specs, config.node.realtime)?;
 
     let board = Board::default();
-    let cluster = cluster::start(&config, &vrrp, &leases, &board).map(Arc::new);
+    let configurations = Arc::new(AtomicU32::new(1));
+    let channel = cluster::start(&config, &vrrp, &leases, &board, Arc::clone(&configurations));
+    let cluster = channel.as_ref().map(|(cluster, _)| Arc::clone(cluster));
+    let exchange = Exchange::new(channel, configurations);
     alerts::follow(Arc::clone(&alerts), cluster.clone(), changed);
     let shown = lookout::Sources {
         vrrp: vrrp.clone(),
@@ -243,7 +248,8 @@ async fn bring_up(
         sources,
         services,
         clients,
-        flows: Flows::new(flows),
+        flows: Flows::new(flows, exchange.is_open()),
+        exchange,
         blocks,
         unresolved,
         routes_due: None,

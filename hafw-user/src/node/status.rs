@@ -10,7 +10,7 @@ use hafw_lb::State;
 use hafw_vrrp::StateKind;
 use tracing::warn;
 
-use super::{ports::Port, run::Node};
+use super::{exchange::Following, ports::Port, run::Node};
 use crate::{
     cluster::Peer,
     config::{Router, Service},
@@ -85,6 +85,7 @@ impl Node {
                 .iter()
                 .map(|s| self.service(s))
                 .collect(),
+            moved_flows: self.flows.entries(),
             proxy: None,
             blocked: self.blocks.status(),
             blocked_sources: self.blocks.len() as u64,
@@ -225,15 +226,31 @@ impl Node {
         let now = clock::now();
         let since = |at| ms(now.saturating_duration_since(at));
         let peers = self.cluster.iter().flat_map(|cluster| cluster.peers());
-        let status = |peer: Peer| ClusterPeerStatus {
-            last_ms: peer.beat_at.map(since),
-            id: peer.id,
-            version: peer.version,
-            heard: peer.heard,
-            sending: peer.sending,
-            problem: peer.problem,
+        let status = |(place, peer): (usize, Peer)| {
+            let Following {
+                services,
+                complete,
+                flows,
+                flows_lost,
+                mut differences,
+            } = self.exchange.following(&peer.id);
+            differences.extend(peer.mismatch());
+            ClusterPeerStatus {
+                last_ms: peer.beat_at.map(since),
+                id: peer.id,
+                version: peer.version,
+                heard: peer.heard,
+                sending: peer.sending,
+                problem: peer.problem,
+                told: self.exchange.is_told(place),
+                known: complete,
+                followed_services: services,
+                flows,
+                flows_lost,
+                differences,
+            }
         };
-        peers.map(status).collect()
+        peers.enumerate().map(status).collect()
     }
 
     fn service(&self, config: &Service) -> ServiceStatus {
@@ -252,6 +269,7 @@ impl Node {
                 up: matches!(backend.state, State::Up | State::Unknown),
                 reason: report.map(|report| report.reason).unwrap_or_default(),
                 next_hop: backend.hop.next_hop.map(mac_text).unwrap_or_default(),
+                drained: self.services.is_drained(key, backend.address),
                 slots: backend.slots,
                 moved_slots: backend.moved_slots,
                 packets: traffic.packets,
@@ -264,6 +282,7 @@ impl Node {
             protocol: config.protocol.name().into(),
             mode: config.mode.name().into(),
             slots: config.slots,
+            follows: self.followed(config).map(str::to_owned),
             backends: status
                 .iter()
                 .flat_map(|s| &s.backends)
