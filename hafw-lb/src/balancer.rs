@@ -109,6 +109,7 @@ impl Balancer {
     /// Takes changes in, several at once for one plan.
     #[must_use]
     pub fn update(&mut self, changes: &[Change]) -> Vec<MapOp> {
+        let mut hops = BTreeMap::new();
         for change in changes {
             match *change {
                 Change::State {
@@ -134,10 +135,14 @@ impl Balancer {
                     }
                 }
                 Change::Hop { address, hop } => {
-                    let entries = self.services.values_mut().flat_map(|s| &mut s.backends);
-                    for entry in entries.filter(|entry| entry.address.ip() == address) {
-                        entry.hop = hop;
-                    }
+                    hops.insert(address, hop);
+                }
+            }
+        }
+        if !hops.is_empty() {
+            for entry in self.services.values_mut().flat_map(|s| &mut s.backends) {
+                if let Some(hop) = hops.get(&entry.address.ip()) {
+                    entry.hop = *hop;
                 }
             }
         }
@@ -153,6 +158,13 @@ impl Balancer {
     #[must_use]
     pub fn service(&self, key: ServiceKey) -> Option<ServiceStatus> {
         self.services.get(&key).map(Placed::status)
+    }
+
+    /// What is thought of a backend.
+    #[must_use]
+    pub fn state_of(&self, service: ServiceKey, backend: SocketAddr) -> Option<State> {
+        let mut entries = self.services.get(&service)?.backends.iter();
+        Some(entries.find(|entry| entry.address == backend)?.state())
     }
 
     fn entry(&mut self, service: ServiceKey, backend: SocketAddr) -> Option<&mut Entry> {

@@ -84,19 +84,12 @@ impl Balancer {
     /// # Errors
     /// See [`ConfigureError`]; nothing is changed then.
     pub fn configure(&mut self, specs: &[ServiceSpec]) -> Result<Vec<MapOp>, ConfigureError> {
-        validate(specs, self.capacity)?;
-        let mut retired = self.leftovers(specs);
-        let mut regions = self.regions.clone();
-        let mut indices = self.indices.clone();
-        for gone in retired.services.iter().filter_map(|key| self.region(*key)) {
-            // Its entry is removed before anything is written.
-            regions.release(gone.first_slot..gone.first_slot + gone.slots);
-        }
-        let mut places = Vec::new();
-        for spec in specs {
-            places.push(self.place(spec, &mut regions, &mut indices, &mut retired)?);
-        }
-
+        let Layout {
+            places,
+            regions,
+            indices,
+            mut retired,
+        } = self.lay_out(specs)?;
         let mut before = std::mem::take(&mut self.services);
         let inherited = std::mem::take(&mut self.inherited);
         for (spec, place) in specs.iter().zip(places) {
@@ -120,6 +113,35 @@ impl Balancer {
             self.regions.release(region);
         }
         Ok(ops)
+    }
+
+    /// Whether [`Self::configure`] would go well.
+    ///
+    /// # Errors
+    /// Those of [`Self::configure`].
+    pub fn may_become(&self, specs: &[ServiceSpec]) -> Result<(), ConfigureError> {
+        self.lay_out(specs).map(drop)
+    }
+
+    fn lay_out(&self, specs: &[ServiceSpec]) -> Result<Layout, ConfigureError> {
+        validate(specs, self.capacity)?;
+        let mut retired = self.leftovers(specs);
+        let mut regions = self.regions.clone();
+        let mut indices = self.indices.clone();
+        for gone in retired.services.iter().filter_map(|key| self.region(*key)) {
+            // Its entry is removed before anything is written.
+            regions.release(gone.first_slot..gone.first_slot + gone.slots);
+        }
+        let mut places = Vec::new();
+        for spec in specs {
+            places.push(self.place(spec, &mut regions, &mut indices, &mut retired)?);
+        }
+        Ok(Layout {
+            places,
+            regions,
+            indices,
+            retired,
+        })
     }
 
     /// What is there and is in none of `specs`.
@@ -230,6 +252,14 @@ impl Balancer {
             backends,
         })
     }
+}
+
+/// Where everything goes.
+struct Layout {
+    places: Vec<Place>,
+    regions: Regions,
+    indices: Indices,
+    retired: Retired,
 }
 
 /// Where a service goes: its region, and the index of each of its backends.
@@ -352,13 +382,10 @@ fn settle(
         mode,
     };
     let nothing = (Vec::new(), Vec::new());
-    let (written, mut words, mut progress, built) = match (&before, found) {
-        (Some(placed), _) => (
-            placed.written,
-            placed.words.clone(),
-            placed.progress.clone(),
-            placed.built.clone(),
-        ),
+    let known: Vec<_> = before.iter().flat_map(|p| &p.backends).copied().collect();
+    let (written, mut words, mut progress, built) = match (before, found) {
+        // Not copied: they may be many.
+        (Some(placed), _) => (placed.written, placed.words, placed.progress, placed.built),
         (None, Some(found)) => (
             Some(found.service),
             found.words.clone(),
@@ -369,7 +396,6 @@ fn settle(
     };
     let stays = written.is_some_and(|written| written.first_slot == place.first_slot);
     if stays {
-        let known = before.iter().flat_map(|placed| &placed.backends).copied();
         let found = inherited
             .backends
             .iter()
@@ -379,6 +405,7 @@ fn settle(
             })
             .map(|(_, b)| leaving(b));
         let gone: Vec<_> = known
+            .into_iter()
             .chain(found)
             .filter(|entry| !spec.backends.iter().any(|b| b.address == entry.address))
             .filter(Entry::lives)

@@ -3,7 +3,11 @@
 //! The order is the point: after every single operation, every slot of every service names a
 //! backend whose entry is there and is the one that was meant, or none.
 
-use std::{collections::BTreeMap, net::SocketAddr, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    ops::Range,
+};
 
 use hafw_common::service::{Service, ServiceKey, Slot};
 
@@ -127,7 +131,8 @@ fn set_slots(placed: &mut Placed, ops: &mut Vec<MapOp>) {
         placed.words = table.iter().map(|index| Slot::at_rest(*index)).collect();
         (0..).zip(placed.words.iter().map(|word| word.0)).collect()
     } else {
-        let lives = |index| wanted.1.contains(&index);
+        let living: BTreeSet<_> = wanted.1.iter().collect();
+        let lives = |index| living.contains(&index);
         let next = |(word, current): (&Slot, &u32)| moves::next(*word, *current, lives);
         let next: Vec<_> = placed.words.iter().zip(&table).map(next).collect();
         let changed: Vec<_> = diff(&placed.words, &next).collect();

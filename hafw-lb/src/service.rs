@@ -153,23 +153,27 @@ impl Placed {
     }
 
     pub(crate) fn status(&self) -> ServiceStatus {
-        let slots = |index| {
-            let leading = self.words.iter().filter(|word| word.current() == index);
-            leading.count()
-        };
-        let moved_slots = |index| {
-            let away = |word: &&Slot| word.base() == index && word.current() != index;
-            self.words.iter().filter(away).count()
-        };
-        let backends = self.backends.iter().map(|entry| BackendStatus {
-            address: entry.address,
-            index: entry.index,
-            weight: entry.weight(),
-            state: entry.state(),
-            hop: entry.hop,
-            slots: u32::try_from(slots(entry.index)).unwrap_or(u32::MAX),
-            moved_slots: u32::try_from(moved_slots(entry.index)).unwrap_or(u32::MAX),
-            leaving: entry.leaving,
+        // One pass, however many backends there are.
+        let mut counts = BTreeMap::<u32, [u32; 2]>::new();
+        for word in &self.words {
+            let (current, base) = (word.current(), word.base());
+            counts.entry(current).or_default()[0] += 1;
+            if base != current {
+                counts.entry(base).or_default()[1] += 1;
+            }
+        }
+        let backends = self.backends.iter().map(|entry| {
+            let [slots, moved_slots] = counts.get(&entry.index).copied().unwrap_or_default();
+            BackendStatus {
+                address: entry.address,
+                index: entry.index,
+                weight: entry.weight(),
+                state: entry.state(),
+                hop: entry.hop,
+                slots,
+                moved_slots,
+                leaving: entry.leaving,
+            }
         });
         ServiceStatus {
             key: self.key,

@@ -1,7 +1,10 @@
 //! Which MAC and interface lead to each backend, as far as is known. Pure: fed with what netlink
 //! says.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use crate::net::{NetEvent, NextHop};
 
@@ -28,6 +31,16 @@ impl Hops {
     /// The route to a backend. Whether that is news.
     pub(super) fn set_route(&mut self, backend: IpAddr, hop: NextHop) -> bool {
         self.routes.insert(backend, hop) != Some(hop)
+    }
+
+    /// Whether a backend's route is known.
+    pub(super) fn has_route(&self, backend: IpAddr) -> bool {
+        self.routes.contains_key(&backend)
+    }
+
+    /// Forgets the routes of all but these backends.
+    pub(super) fn retain(&mut self, backends: &BTreeSet<IpAddr>) {
+        self.routes.retain(|backend, _| backends.contains(backend));
     }
 
     /// Next hops to keep fresh, each once.

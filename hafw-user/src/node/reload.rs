@@ -68,7 +68,7 @@ impl Node {
         // those of backends that go until none do.
         self.clients.tables().add_sources(&sources)?;
         self.services.configure(&new, &mut self.tables)?;
-        self.services.follow_routes(&handle).await?;
+        self.services.follow_new_routes(&handle).await?;
         self.services.put_all_hops(&mut self.tables)?;
         self.services.solicit(&handle).await;
         let sources = nat_sources(&new, self.services.leaving());

@@ -280,7 +280,7 @@ impl Node {
         self.clients.tables().add_sources(&sources)?;
         self.clients.tables().retain_sources(&sources)?;
         let handle = self.watch.handle();
-        self.services.follow_routes(&handle).await?;
+        self.services.follow_new_routes(&handle).await?;
         self.services.put_all_hops(&mut self.tables)?;
         self.services.solicit(&handle).await;
         Ok(())

@@ -55,6 +55,8 @@ pub(super) struct Services {
     drains: Drains,
     /// Counts what may have changed how services are steered.
     revision: u64,
+    /// When it was last looked for backends that are leaving.
+    looked: u64,
 }
 
 impl Services {
@@ -78,6 +80,7 @@ impl Services {
             leaving: BTreeSet::new(),
             drains: Drains::open(config),
             revision: 0,
+            looked: 0,
         };
         services.configure(config, tables)?;
         Ok(services)
@@ -98,9 +101,14 @@ impl Services {
     /// Whether backends that are leaving came or went: then [`Self::follow_routes`],
     /// [`Self::put_all_hops`] and [`nat_sources`] have something new.
     pub(super) fn look_for_leaving(&mut self, config: &Config) -> bool {
+        if self.looked == self.revision {
+            return false;
+        }
+        self.looked = self.revision;
         let leaving: BTreeSet<_> = self.balancer.leaving().collect();
         let addresses = leaving.iter().map(|(_, backend)| backend.ip());
         self.backends = backends(config).chain(addresses).collect();
+        self.hops.retain(&self.backends);
         let changed = leaving != self.leaving;
         self.leaving = leaving;
         changed
@@ -108,10 +116,11 @@ impl Services {
 
     /// Whether [`Self::configure`] and [`Self::follow_routes`] would go well.
     pub(super) async fn may_become(&self, config: &Config, handle: &Handle) -> anyhow::Result<()> {
-        self.balancer
-            .clone()
-            .configure(&specs(config, &self.drains))?;
-        for backend in backends(config).collect::<BTreeSet<_>>() {
+        self.balancer.may_become(&specs(config, &self.drains))?;
+        let new: BTreeSet<_> = backends(config)
+            .filter(|backend| !self.hops.has_route(*backend))
+            .collect();
+        for backend in new {
             if let Err(error @ NextHopError::Local(_)) = resolve(handle, backend).await {
                 return Err(error.into());
             }
@@ -128,15 +137,36 @@ impl Services {
         &mut self,
         handle: &Handle,
     ) -> Result<Vec<IpAddr>, NextHopError> {
+        self.ask_routes(self.backends.clone(), handle).await
+    }
+
+    /// The same of those backends whose way was never asked for: of the others the kernel tells.
+    ///
+    /// # Errors
+    /// As of [`Self::follow_routes`].
+    pub(super) async fn follow_new_routes(
+        &mut self,
+        handle: &Handle,
+    ) -> Result<Vec<IpAddr>, NextHopError> {
+        let new = self.backends.iter().copied();
+        let new = new.filter(|backend| !self.hops.has_route(*backend));
+        self.ask_routes(new.collect(), handle).await
+    }
+
+    async fn ask_routes(
+        &mut self,
+        backends: BTreeSet<IpAddr>,
+        handle: &Handle,
+    ) -> Result<Vec<IpAddr>, NextHopError> {
         let mut changed = Vec::new();
-        for backend in &self.backends {
-            match resolve(handle, *backend).await {
+        for backend in backends {
+            match resolve(handle, backend).await {
                 Ok(hop) => {
-                    if self.hops.set_route(*backend, hop) {
-                        changed.push(*backend);
+                    if self.hops.set_route(backend, hop) {
+                        changed.push(backend);
                     }
                 }
-                Err(error @ NextHopError::Local(_)) if self.is_configured(*backend) => {
+                Err(error @ NextHopError::Local(_)) if self.is_configured(backend) => {
                     return Err(error);
                 }
                 Err(error) => warn!(%error, "a backend cannot be reached"),
@@ -245,15 +275,10 @@ impl Services {
                 continue;
             };
             let key = key(service);
-            let status = self.balancer.service(key);
             for backend in &service.backends {
                 let address = backend.address.value;
-                let known = status
-                    .iter()
-                    .flat_map(|s| &s.backends)
-                    .find(|b| b.address == address);
                 // One that the former controller had taken out is looked at anew.
-                let initial = match known.map(|backend| backend.state) {
+                let initial = match self.balancer.state_of(key, address) {
                     Some(State::Up) => State::Up,
                     Some(State::Unknown | State::Down(_)) | None => State::Unknown,
                 };

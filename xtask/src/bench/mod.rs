@@ -9,6 +9,7 @@ mod l4;
 mod l7;
 mod load;
 mod pair;
+mod reload;
 mod stats;
 
 use anyhow::Result;
@@ -20,7 +21,7 @@ use crate::{build, privilege::become_root, setup, setup::Part};
 pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
-    /// With debug builds: to see that it works, not for figures (failover, load, controller)
+    /// With debug builds: to see that it works, not for figures (failover, load, controller, reload)
     #[arg(long, global = true)]
     debug: bool,
 }
@@ -39,6 +40,8 @@ enum What {
     L7(l7::Args),
     /// What a controller costs while nothing happens, beside keepalived
     Controller(controller::Args),
+    /// How long a reload takes that changes one backend among 10,000
+    Reload(reload::Args),
 }
 
 pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
@@ -74,6 +77,10 @@ pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
         What::Controller(args) => {
             build::binaries(release)?;
             controller::run(args, release)
+        }
+        What::Reload(args) => {
+            build::binaries(release)?;
+            reload::run(args, release)
         }
     }
 }
