@@ -1,8 +1,11 @@
-//! Builds the eBPF object, which `datapath::object` embeds.
+//! Builds the eBPF objects, which `datapath` embeds.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
-use hafw_build::{SOURCES, Toolchain, build};
+use hafw_build::{BuildError, DECAP_NAME, OBJECT_NAME, SOURCES, Toolchain, build, build_decap};
 
 fn main() {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
@@ -27,16 +30,22 @@ fn main() {
             return;
         }
     };
-    // Shared by debug and release builds: the object is the same.
-    let object = match build(&toolchain, &workspace, &workspace.join("target/ebpf")) {
-        Ok(object) => object,
-        Err(error) => {
-            println!("cargo::error={error}");
-            return;
+    // Shared by debug and release builds: the objects are the same.
+    let target = workspace.join("target/ebpf");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    let objects = [(build as Build, OBJECT_NAME), (build_decap, DECAP_NAME)];
+    for (build, name) in objects {
+        let object = match build(&toolchain, &workspace, &target) {
+            Ok(object) => object,
+            Err(error) => {
+                println!("cargo::error={error}");
+                return;
+            }
+        };
+        if let Err(error) = fs::copy(&object, out.join(name)) {
+            println!("cargo::error=cannot copy {}: {error}", object.display());
         }
-    };
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("hafw-xdp");
-    if let Err(error) = fs::copy(&object, &out) {
-        println!("cargo::error=cannot copy {}: {error}", object.display());
     }
 }
+
+type Build = fn(&Toolchain, &Path, &Path) -> Result<PathBuf, BuildError>;

@@ -9,6 +9,7 @@ mod object;
 mod toolchain;
 
 pub use object::{
-    BuildError, FEEDER_NAME, OBJECT_NAME, SOURCES, TARGET, build, build_feeder, clippy,
+    BuildError, DECAP_NAME, FEEDER_NAME, OBJECT_NAME, SOURCES, TARGET, build, build_decap,
+    build_feeder, clippy,
 };
 pub use toolchain::{LINKER_VERSION, NotFound, Toolchain, tools_dir};

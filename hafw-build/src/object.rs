@@ -16,6 +16,8 @@ pub const TARGET: &str = "bpfel-unknown-none";
 pub const OBJECT_NAME: &str = "hafw-xdp";
 /// File name of the object that feeds the programs with frames, to time them.
 pub const FEEDER_NAME: &str = "hafw-feeder";
+/// File name of the object that takes datagrams out of tunnels on a backend.
+pub const DECAP_NAME: &str = "hafw-decap";
 /// What the object is made of, below the workspace's root.
 pub const SOURCES: &[&str] = &[
     "hafw-ebpf/Cargo.toml",
@@ -70,6 +72,18 @@ pub fn build_feeder(
     target_dir: &Path,
 ) -> Result<PathBuf, BuildError> {
     build_bin(FEEDER_NAME, toolchain, workspace, target_dir)
+}
+
+/// Builds the program of backends as [`build`] does those of nodes.
+///
+/// # Errors
+/// The compiler cannot be started or fails.
+pub fn build_decap(
+    toolchain: &Toolchain,
+    workspace: &Path,
+    target_dir: &Path,
+) -> Result<PathBuf, BuildError> {
+    build_bin(DECAP_NAME, toolchain, workspace, target_dir)
 }
 
 fn build_bin(

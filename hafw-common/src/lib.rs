@@ -15,6 +15,7 @@ use core::net::{IpAddr, Ipv6Addr};
 pub mod backend;
 pub mod blocked;
 pub mod counters;
+pub mod decap;
 pub mod event;
 pub mod flow;
 pub mod iface;

@@ -14,6 +14,7 @@ extern crate std;
 pub mod advert;
 pub mod arp;
 pub mod checksum;
+pub mod decap;
 pub mod egress;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;

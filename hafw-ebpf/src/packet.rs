@@ -30,6 +30,10 @@ pub trait PacketMut: Packet {
     /// is none.
     fn push_front(&mut self, bytes: usize) -> bool;
 
+    /// Takes bytes away from the front. False, and nothing done, if the frame has no more than these
+    /// and an Ethernet header.
+    fn pull_front(&mut self, bytes: usize) -> bool;
+
     /// Cuts the frame to this length. False, and nothing done, if it is shorter.
     fn truncate(&mut self, length: usize) -> bool;
 
@@ -73,6 +77,10 @@ impl PacketMut for [u8] {
     }
 
     fn push_front(&mut self, _: usize) -> bool {
+        false
+    }
+
+    fn pull_front(&mut self, _: usize) -> bool {
         false
     }
 

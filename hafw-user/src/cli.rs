@@ -17,6 +17,7 @@ use crate::{
     control::{
         Answer, Protocol, Request, TraceRequest, ask, render_drain, render_status, render_trace,
     },
+    decap::{DecapArgs, decap},
     handover::{handover, unexpected},
     import::{self, ImportArgs},
     live, node,
@@ -122,6 +123,8 @@ enum Command {
         #[arg(short = 'o', long = "output", value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// On a backend whose kernel lacks the device: take datagrams out of ipip and gue tunnels
+    Decap(DecapArgs),
     /// Remove what a dead controller left: programs, pins, routes, sysctls
     Detach(File),
 }
@@ -159,6 +162,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     let socket = socket.as_deref();
     match command {
         Command::Run(File { file }) => node::run(&file, socket),
+        Command::Decap(args) => decap(args),
         Command::Check {
             file: File { file },
             peer,

@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod datapath;
+mod decap;
 mod handover;
 mod import;
 mod live;

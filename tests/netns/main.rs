@@ -38,4 +38,5 @@ mod spread;
 mod succession;
 mod takeover;
 mod tracking;
+mod tunnel;
 mod unicast;

@@ -3,6 +3,7 @@
 use std::vec::Vec;
 
 use hafw_common::proto::VRRP_MAX_LEN;
+use network_types::eth::EthHdr;
 
 use super::{Packet, PacketMut};
 use crate::{checksum::Sum, ipv6::Address, wire::Header};
@@ -25,6 +26,14 @@ impl PacketMut for Vec<u8> {
     fn push_front(&mut self, bytes: usize) -> bool {
         self.splice(0..0, core::iter::repeat_n(0xa5, bytes));
         true
+    }
+
+    fn pull_front(&mut self, bytes: usize) -> bool {
+        let longer = self.len() >= bytes + EthHdr::LEN;
+        if longer {
+            self.drain(..bytes);
+        }
+        longer
     }
 
     fn truncate(&mut self, length: usize) -> bool {

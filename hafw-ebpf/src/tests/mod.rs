@@ -1,6 +1,7 @@
 //! The shared cases, on the host. The kernel runs the same ones: see `tests/datapath`.
 
 mod adverts;
+mod decap;
 mod moves;
 
 use std::vec::Vec;

@@ -7,6 +7,7 @@
 mod attach;
 mod block_table;
 mod counters;
+mod decap;
 mod events;
 mod flow_table;
 mod jiffies;
@@ -21,6 +22,7 @@ mod unresolved;
 pub use attach::{AttachError, Attached, XdpMode, remove_filters};
 pub use block_table::BlockTable;
 pub use counters::Counters;
+pub use decap::{Decap, DecapError, DecapSettings};
 pub use events::{EventRing, Record};
 pub use flow_table::{FlowLister, FlowState, FlowTable};
 pub use jiffies::Jiffies;

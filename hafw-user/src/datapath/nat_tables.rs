@@ -151,7 +151,7 @@ impl NatTables {
 }
 
 /// Bits of the trie's keys before a prefix of this family.
-const fn bits_before(address: IpAddr) -> u32 {
+pub(super) const fn bits_before(address: IpAddr) -> u32 {
     match address {
         IpAddr::V4(_) => 96,
         IpAddr::V6(_) => 0,

@@ -57,6 +57,12 @@ impl PacketMut for Frame<'_> {
     }
 
     #[inline(always)]
+    fn pull_front(&mut self, bytes: usize) -> bool {
+        // SAFETY: as above.
+        unsafe { bpf_xdp_adjust_head(self.0.ctx, bytes as i32) == 0 }
+    }
+
+    #[inline(always)]
     fn truncate(&mut self, length: usize) -> bool {
         // SAFETY: as above.
         unsafe {

@@ -340,7 +340,10 @@ fn a_service_and_its_backends_are_of_one_family() {
         "f:15:11: service \"web\": backend: address = \"[fe80::7]:80\": a link-local address does \
          not say on which link: expected another one"
     );
-    assert_eq!(with(&backend("[2001:db8::7]:8080").replace("dsr", "nat")), "");
+    assert_eq!(
+        with(&backend("[2001:db8::7]:8080").replace("dsr", "nat")),
+        ""
+    );
 }
 
 #[test]
