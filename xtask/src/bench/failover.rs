@@ -75,7 +75,7 @@ enum Fault {
     FilterOne,
     /// INPUT rules drop adverts on both nodes; then no longer
     FilterBoth,
-    /// Nothing reaches lb01, its adverts still leave; then it does again. hafw: `deaf_after` of 1 s
+    /// Nothing reaches lb01, its adverts still leave; then it does again. hafw: `deaf_after` of 2 s
     Deaf,
     /// A check of weight 0 fails, looked at every 3 s; then it succeeds
     Check,
@@ -336,7 +336,7 @@ impl Fault {
         // Until it is noticed, for what no advert tells.
         let noticed = match self {
             Self::Check => Duration::from_secs(4),
-            Self::Deaf => Duration::from_secs(2),
+            Self::Deaf => Duration::from_secs(3),
             Self::None
             | Self::Stop
             | Self::Kill

@@ -263,7 +263,7 @@ impl Node {
             Kind::Hafw => {
                 let witness = Station::Observer.address();
                 let rest = format!(
-                    "witness = [\"{witness}\"]\ndeaf_after = \"1s\"\n\
+                    "witness = [\"{witness}\"]\ndeaf_after = \"2s\"\n\
                      track = [{{ check = \"web\", weight = 0 }}]\n\n\
                      [[check]]\nname = \"web\"\ninterval = \"3s\"\nuser = \"root\"\n\
                      command = [\"/usr/bin/test\", \"-e\", \"{check}\"]\n{}{channel}",
