@@ -82,6 +82,8 @@ pub(crate) struct Download {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DownloadError {
     ClientGone,
+    /// The client does not take what is sent to it.
+    ClientTimeout,
     /// The server closed, broke the framing or fell silent.
     Truncated,
 }
@@ -324,7 +326,7 @@ impl Download {
                     }
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(DownloadError::ClientGone)),
                     Poll::Pending if timer.has_passed(self.deadline) => {
-                        return Poll::Ready(Err(DownloadError::ClientGone));
+                        return Poll::Ready(Err(DownloadError::ClientTimeout));
                     }
                     Poll::Pending => return Poll::Pending,
                 }

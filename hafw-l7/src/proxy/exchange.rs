@@ -260,6 +260,11 @@ impl Session {
                 self.shared.count(|totals| totals.client_aborts += 1);
                 Err(End::Close)
             }
+            Err(DownloadError::ClientTimeout) => {
+                self.shared.count(|totals| totals.client_timeouts += 1);
+                // The kernel would go on sending what it has, for as long as the client likes.
+                Err(End::Reset)
+            }
             Err(DownloadError::Truncated) => {
                 self.shared.count(|totals| totals.truncated += 1);
                 // Without a length or chunks, an end looks like the end.

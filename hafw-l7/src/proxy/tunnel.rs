@@ -56,7 +56,7 @@ impl Session {
         turn.release(Outcome::Served, self.shared.timers.now());
         match ended {
             Ok(()) | Err(DownloadError::ClientGone) => End::Close,
-            Err(DownloadError::Truncated) => End::Reset,
+            Err(DownloadError::ClientTimeout | DownloadError::Truncated) => End::Reset,
         }
     }
 }

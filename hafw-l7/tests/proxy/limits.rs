@@ -122,7 +122,7 @@ fn a_client_that_does_not_read_is_closed() {
 
     wait_until("the proxy to give up", || {
         let status = proxy.status();
-        status.totals.client_aborts == 1 && status.totals.active == 0
+        status.totals.client_timeouts == 1 && status.totals.active == 0
     });
 }
 
