@@ -159,6 +159,11 @@ counters! {
     /// In a mode that forwards as a router does, with a time to live that ends here.
     DropTtl = "drop_ttl", Drop;
 
+    /// From a source that the service's `allow` and `deny` do not let in.
+    DropDenied = "drop_denied", Drop;
+    /// A new connection of a source beyond the service's `new_connection_limit`.
+    DropSourceRate = "drop_source_rate", Drop;
+
     /// A table that must have an entry had none: a defect, or a change half applied.
     DropTable = "drop_table", Drop;
 

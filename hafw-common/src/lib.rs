@@ -18,6 +18,7 @@ pub mod counters;
 pub mod decap;
 pub mod event;
 pub mod flow;
+pub mod guard;
 pub mod iface;
 pub mod lease;
 pub mod maps;

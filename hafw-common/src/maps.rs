@@ -56,6 +56,11 @@ pub const NEIGHBOURS: &str = "NEIGHBOURS";
 pub const BLOCKED: &str = "BLOCKED";
 /// Ring buffer of [`crate::event::UnresolvedEvent`].
 pub const UNRESOLVED: &str = "UNRESOLVED";
+/// LPM trie of [`crate::guard::guard_key`]s -> [`crate::guard::Guard`].
+pub const GUARDS: &str = "GUARDS";
+/// LRU hash [`crate::guard::SourceKey`] -> `u64`: CLOCK_MONOTONIC ns at which the source is due for a
+/// new connection. XDP alone writes it.
+pub const SOURCES: &str = "SOURCES";
 
 /// The maps that all instances of the programs share, and that outlive the controller.
 pub const SHARED: &[&str] = &[
@@ -83,6 +88,8 @@ pub const SHARED: &[&str] = &[
     NEIGHBOURS,
     BLOCKED,
     UNRESOLVED,
+    GUARDS,
+    SOURCES,
 ];
 
 /// Interfaces a node may use.
@@ -109,6 +116,11 @@ pub const MAX_ROUTES: u32 = 8192;
 pub const MAX_NEIGHBOURS: u32 = 16384;
 /// Entries of [`BLOCKED`], allocated as they come.
 pub const MAX_BLOCKED: u32 = 65536;
+/// Prefixes in [`GUARDS`], allocated as they come.
+pub const MAX_GUARDS: u32 = 1 << 17;
+/// Sources whose new connections are counted, over all services; beyond, those that began nothing
+/// for longest are forgotten.
+pub const MAX_SOURCES: u32 = 1 << 16;
 /// Bytes of [`UNRESOLVED`]: over 120 frames.
 pub const UNRESOLVED_BYTES: u32 = 256 * 1024;
 /// Words of [`VIP_FILTER`] and of [`NAT_FILTER`].

@@ -48,6 +48,11 @@ pub const MODE_IPIP: u32 = 3;
 /// As [`MODE_IPIP`], inside a UDP datagram to [`crate::proto::GUE_PORT`].
 pub const MODE_GUE: u32 = 4;
 
+/// In [`Service::mode`]: sources are looked up in [`crate::maps::GUARDS`] first.
+pub const SERVICE_GUARDED: u32 = 1 << 31;
+/// The bits of [`Service::mode`] that are the mode.
+pub const SERVICE_MODE: u32 = 0xff;
+
 /// One service: a region of [`crate::maps::SLOTS`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -58,7 +63,7 @@ pub struct Service {
     pub first_slot: u32,
     /// Number of slots; at least 1.
     pub slots: u32,
-    /// [`MODE_DSR`] or one of the others.
+    /// [`MODE_DSR`] or one of the others; [`SERVICE_GUARDED`] above.
     pub mode: u32,
 }
 

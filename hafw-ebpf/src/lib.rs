@@ -19,6 +19,7 @@ pub mod egress;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod flows;
+pub mod guard;
 pub mod icmp;
 pub mod icmpv6;
 pub mod ipv4;

@@ -3,16 +3,20 @@
 use hafw_common::{
     counters::Counter,
     flow::{flow_hash4, flow_hash6, slot_of},
+    guard::source_words,
     iface::Iface,
     lease::LEASE_GRACE,
     moved::FlowKey,
-    service::{MODE_DSR, MODE_GUE, MODE_IPIP, MODE_NAT, NO_BACKEND, Service, ServiceKey},
+    service::{
+        MODE_DSR, MODE_GUE, MODE_IPIP, MODE_NAT, NO_BACKEND, SERVICE_GUARDED, SERVICE_MODE,
+        Service, ServiceKey,
+    },
     v4_mapped,
 };
 use network_types::eth::EthHdr;
 
 use crate::{
-    flows,
+    flows, guard,
     local::Segment,
     next_hop::{self, Way},
     packet::PacketMut,
@@ -156,6 +160,17 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
         seen.set_served_at(jiffies);
     }
 
+    if service.mode & SERVICE_GUARDED != 0
+        && let Some(counter) = guard::judge(
+            tables,
+            service.first_slot,
+            source_words(flow.key().client),
+            segment.opens,
+        )
+    {
+        return counter.into();
+    }
+
     let hash = flow.hash();
     let index = service
         .first_slot
@@ -175,7 +190,7 @@ pub fn process<P: PacketMut + ?Sized, T: Tables>(
         return Counter::DropTable.into();
     };
     let mut length = datagram.length();
-    match service.mode {
+    match service.mode & SERVICE_MODE {
         MODE_DSR => {}
         MODE_NAT => {
             if let Err(counter) = datagram.rewrite(packet, backend) {

@@ -6,6 +6,7 @@ use hafw_common::{
     backend::Backend,
     counters::Counter,
     event::{AdvertEvent, ClaimEvent},
+    guard::Guard,
     iface::Iface,
     lease::{Lease, Seen},
     nat::{NatKey, NatSource},
@@ -39,6 +40,13 @@ pub trait Tables: FlowTables {
     fn service(&self, key: &ServiceKey) -> Option<Service>;
     /// The slot with this index.
     fn slot(&self, index: u32) -> Option<Slot>;
+
+    /// What holds for a source, see [`hafw_common::guard::source_words`], of a guarded service.
+    fn guard(&self, first_slot: u32, source: [u64; 2]) -> Option<&Guard>;
+    /// When a source is due for a new connection, in ns of [`Self::now`].
+    fn source_due(&self, first_slot: u32, source: [u64; 2]) -> Option<&Word>;
+    /// Notes that of a source that is new.
+    fn put_source_due(&self, first_slot: u32, source: [u64; 2], due: u64);
 
     /// One word of the filter of `nat` backends, see [`hafw_common::vip::filter_bit`].
     fn nat_filter_word(&self, index: u32) -> u64;

@@ -18,6 +18,7 @@ use hafw_common::{
     event::{
         ADVERT_EVENT_HEADER, AdvertEvent, ClaimEvent, EVENT_ADVERT, EVENT_CLAIM, UnresolvedEvent,
     },
+    guard::{Guard, SourceKey},
     iface::Iface,
     lease::{Lease, Seen},
     maps,
@@ -77,6 +78,8 @@ struct Tables {
     flows: HashMap<MapData, FlowKey, FlowEntry>,
     embryos: Array<MapData, [u64; 2]>,
     base_seen: Array<MapData, u64>,
+    guards: LpmTrie<MapData, [u8; 20], Guard>,
+    sources: HashMap<MapData, SourceKey, u64>,
 }
 
 impl Kernel {
@@ -351,6 +354,8 @@ impl Tables {
             flows: typed(ebpf, maps::FLOWS),
             embryos: typed(ebpf, maps::EMBRYOS),
             base_seen: typed(ebpf, maps::BASE_SEEN),
+            guards: typed(ebpf, maps::GUARDS),
+            sources: typed(ebpf, maps::SOURCES),
         }
     }
 
@@ -395,6 +400,14 @@ impl Tables {
                 self.routes.remove(&key).expect("it was put there");
             }
         }
+        for ((prefix, bits), guard) in &world.guards {
+            let key = Key::new(*bits, *prefix);
+            if kept {
+                self.guards.insert(&key, guard, 0).expect("there is room");
+            } else {
+                self.guards.remove(&key).expect("it was put there");
+            }
+        }
         for (key, mac) in &world.neighbours {
             put(&mut self.neighbours, key, mac, kept);
         }
@@ -417,8 +430,15 @@ impl Tables {
         }
     }
 
-    /// Makes the flows those of a world.
+    /// Makes the flows, and the sources that began some, those of a world.
     fn reset_flows(&mut self, world: &World) {
+        let sources: Vec<SourceKey> = self.sources.keys().map(|key| key.expect("a key")).collect();
+        for key in sources {
+            self.sources.remove(&key).expect("the key was there");
+        }
+        for (key, due) in &world.sources {
+            self.sources.insert(key, due, 0).expect("there is room");
+        }
         let keys: Vec<FlowKey> = self.flows.keys().map(|key| key.expect("a key")).collect();
         for key in keys {
             self.flows.remove(&key).expect("the key was there");

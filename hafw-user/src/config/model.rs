@@ -16,7 +16,7 @@ pub use hafw_vrrp::Auth;
 use crate::{
     alert::{Kind, Mail, Webhook},
     cluster::ClusterSpec,
-    datapath::XdpMode,
+    datapath::{GuardSpec, XdpMode},
     split_brain::Policy,
     vrrp::Wanted,
 };
@@ -266,6 +266,8 @@ pub struct Service {
     pub slots: u32,
     /// Health checks of the backends; None: always up.
     pub health: Option<Health>,
+    /// Whom it serves.
+    pub guard: GuardSpec,
     /// `on_failure`: a backend whose probes only time out loses its flows as well.
     pub reset_on_failure: bool,
     /// Backends.

@@ -1,6 +1,6 @@
 //! Loading the object, or adopting what an earlier controller left in the pin directory.
 
-use std::{io, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -338,6 +338,8 @@ fn take_maps(ebpf: &mut Ebpf, pins: &PinDir, slots: u32, tick_ns: u32) -> Result
         vip_filter: typed(ebpf, maps::VIP_FILTER)?,
         vips: typed(ebpf, maps::VIPS)?,
         services: typed(ebpf, maps::SERVICES)?,
+        guards: typed(ebpf, maps::GUARDS)?,
+        guarded: BTreeSet::new(),
         slots,
         backends,
     };

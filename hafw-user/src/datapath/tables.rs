@@ -1,7 +1,7 @@
 //! The tables that say what is ours: routers, VIPs, interfaces, services, slots, backends.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     mem::offset_of,
     net::{IpAddr, SocketAddr},
@@ -16,12 +16,13 @@ use hafw_common::{
     maps::{MAX_BACKENDS, VIP_FILTER_WORDS, vrid_index},
     nat::Rewrite,
     router::{PeerKey, PeerSeen, RouterConfig},
-    service::{Service, ServiceKey},
+    service::{SERVICE_MODE, Service, ServiceKey},
     vip::{Vip, VipKey, filter_bit_of},
 };
 use hafw_lb::{Found, FoundService, MapOp};
 use thiserror::Error;
 
+use super::guard_table::Guards;
 use crate::sys::words::Words;
 
 const BACKEND_WORDS: usize = size_of::<Backend>() / 8;
@@ -58,6 +59,9 @@ pub struct Tables {
     pub(super) vip_filter: Array<MapData, u64>,
     pub(super) vips: HashMap<MapData, VipKey, Vip>,
     pub(super) services: HashMap<MapData, ServiceKey, Service>,
+    pub(super) guards: Guards,
+    /// The services that have guards.
+    pub(super) guarded: BTreeSet<ServiceKey>,
     pub(super) slots: Words,
     pub(super) backends: Words,
 }
@@ -245,10 +249,12 @@ impl Tables {
                 }
                 Ok(())
             }
-            MapOp::PutService { key, service } => self
-                .services
-                .insert(key, service, 0)
-                .map_err(failed("SERVICES")),
+            MapOp::PutService { key, service } => {
+                let service = self.with_guard(key, *service);
+                self.services
+                    .insert(key, service, 0)
+                    .map_err(failed("SERVICES"))
+            }
             MapOp::RemoveService { key } => match self.services.remove(key) {
                 Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
                 Err(error) => Err(failed("SERVICES")(error)),
@@ -263,7 +269,8 @@ impl Tables {
     pub fn found(&self) -> Result<Found, TableError> {
         let mut found = Found::default();
         for entry in self.services.iter() {
-            let (key, service) = entry.map_err(failed("SERVICES"))?;
+            let (key, mut service) = entry.map_err(failed("SERVICES"))?;
+            service.mode &= SERVICE_MODE;
             let first = service.first_slot as usize;
             let words = (first..first + service.slots as usize)
                 .take_while(|slot| *slot < self.slots.len())

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     cluster::ToldPlan,
     config::{Backend, Config, Mode, Service},
-    datapath::{Found, TableError, Tables},
+    datapath::{Found, GuardSpec, TableError, Tables},
     net::{NetEvent, NextHopError, resolve, solicit},
     probe::{ProbeEvent, Target, TargetId},
 };
@@ -94,6 +94,7 @@ impl Services {
     ) -> Result<(), ServiceError> {
         let plan = self.balancer.configure(&specs(config, &self.drains))?;
         self.carry_out(tables, &plan)?;
+        tables.set_guards(&guards(config))?;
         self.look_for_leaving(config);
         Ok(())
     }
@@ -432,6 +433,15 @@ fn specs(config: &Config, drains: &Drains) -> Vec<ServiceSpec> {
     let services = config.services.iter();
     services
         .map(|service| spec(config, service, drains))
+        .collect()
+}
+
+/// Of the services that have one.
+fn guards(config: &Config) -> BTreeMap<ServiceKey, GuardSpec> {
+    let services = config.services.iter();
+    services
+        .filter(|service| !service.guard.is_empty())
+        .map(|service| (key(service), service.guard.clone()))
         .collect()
 }
 

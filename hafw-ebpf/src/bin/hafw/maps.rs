@@ -32,13 +32,14 @@ use hafw_common::{
     event::{
         ADVERT_EVENT_HEADER, AdvertEvent, ClaimEvent, MAX_UNRESOLVED_DATAGRAM, UnresolvedEvent,
     },
+    guard::{Guard, SourceKey},
     iface::Iface,
     lease::{Lease, Seen},
     mac_to_word,
     maps::{
-        EVENTS_BYTES, MAX_BACKENDS, MAX_BLOCKED, MAX_FLOWS, MAX_IFACES, MAX_NEIGHBOURS, MAX_PEERS,
-        MAX_ROUTERS, MAX_ROUTES, MAX_SERVICES, MAX_VIPS, UNRESOLVED_BYTES, VIP_FILTER_WORDS,
-        VRID_ENTRIES, vrid_index,
+        EVENTS_BYTES, MAX_BACKENDS, MAX_BLOCKED, MAX_FLOWS, MAX_GUARDS, MAX_IFACES, MAX_NEIGHBOURS,
+        MAX_PEERS, MAX_ROUTERS, MAX_ROUTES, MAX_SERVICES, MAX_SOURCES, MAX_VIPS, UNRESOLVED_BYTES,
+        VIP_FILTER_WORDS, VRID_ENTRIES, vrid_index,
     },
     moved::{self, FlowEntry, FlowKey},
     nat::{NatKey, NatSource},
@@ -119,9 +120,24 @@ static NEIGHBOURS: HashMap<NeighbourKey, u64> = HashMap::with_max_entries(MAX_NE
 static BLOCKED: HashMap<Source, u64> = HashMap::with_max_entries(MAX_BLOCKED, BPF_F_NO_PREALLOC);
 #[map]
 static UNRESOLVED: RingBuf = RingBuf::with_byte_size(UNRESOLVED_BYTES, 0);
+#[map]
+static GUARDS: LpmTrie<[u32; 5], Guard> = LpmTrie::with_max_entries(MAX_GUARDS, BPF_F_NO_PREALLOC);
+#[map]
+static SOURCES: LruHashMap<SourceKey, u64> = LruHashMap::with_max_entries(MAX_SOURCES, 0);
+/// Where keys of guards are put together: beneath the deepest functions, the stack has no room.
+#[map]
+static GUARD_KEYS: PerCpuArray<GuardKeys> = PerCpuArray::with_max_entries(1, 0);
 /// Where an advert is put together: it is larger than a program's stack. Private to the programs.
 #[map]
 static SCRATCH: PerCpuArray<AdvertEvent> = PerCpuArray::with_max_entries(1, 0);
+
+/// See [`GUARD_KEYS`].
+#[repr(C)]
+struct GuardKeys {
+    source: SourceKey,
+    due: u64,
+    prefix: lpm_trie::Key<[u32; 5]>,
+}
 
 /// The maps, for one run of a program.
 pub(crate) struct Maps {
@@ -220,6 +236,45 @@ impl Tables for Maps {
     #[inline(always)]
     fn slot(&self, index: u32) -> Option<Slot> {
         SLOTS.get(index).map(|word| Slot(word.load()))
+    }
+
+    #[inline(always)]
+    fn guard(&self, first_slot: u32, source: [u64; 2]) -> Option<&Guard> {
+        // SAFETY: this CPU's own, and used by one program run at a time.
+        let keys = unsafe { &mut *GUARD_KEYS.get_ptr_mut(0)? };
+        let [first, second] = source;
+        // As `guard_key` has it, but in words.
+        let data = [
+            first_slot.to_be(),
+            first as u32,
+            (first >> 32) as u32,
+            second as u32,
+            (second >> 32) as u32,
+        ];
+        keys.prefix = lpm_trie::Key::new(160, data);
+        GUARDS.get(&keys.prefix)
+    }
+
+    #[inline(always)]
+    fn source_due(&self, first_slot: u32, source: [u64; 2]) -> Option<&Word> {
+        // SAFETY: as in `guard`.
+        let keys = unsafe { &mut *GUARD_KEYS.get_ptr_mut(0)? };
+        keys.source = SourceKey::new(first_slot, source);
+        let due = SOURCES.get_ptr(&keys.source)?;
+        // SAFETY: a word. An entry that is evicted meanwhile may become another source's, which is
+        // then counted once more, or less.
+        Some(unsafe { &*due.cast::<Word>() })
+    }
+
+    #[inline(always)]
+    fn put_source_due(&self, first_slot: u32, source: [u64; 2], due: u64) {
+        if let Some(keys) = GUARD_KEYS.get_ptr_mut(0) {
+            // SAFETY: as in `guard`.
+            let keys = unsafe { &mut *keys };
+            (keys.source, keys.due) = (SourceKey::new(first_slot, source), due);
+            // It fails only where another CPU has the bucket's lock: the source goes uncounted once.
+            let _ = SOURCES.insert(&keys.source, &keys.due, 0);
+        }
     }
 
     #[inline(always)]

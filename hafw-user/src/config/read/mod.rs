@@ -4,6 +4,7 @@
 mod alerts;
 mod check;
 mod cluster;
+mod guard;
 mod health;
 mod router;
 mod service;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hafw_config::Section;
 
-use super::{health::health, ip, on_a_link, or, socket};
+use super::{guard::guard, health::health, ip, on_a_link, or, socket};
 use crate::config::model::{Backend, Mode, Protocol, Service};
 
 /// Katran's and the usual size: shares are exact to 0.01 % with up to some hundred backends.
@@ -22,6 +22,7 @@ pub(super) fn service(section: &Section) -> Option<Service> {
     let slots = slots(section);
     let on_failure = section.choice("on_failure", &[("keep", false), ("reset", true)]);
     let health = health(section);
+    let guard = guard(section);
     let backends = section
         .tables("backend", "backend")
         .iter()
@@ -40,6 +41,7 @@ pub(super) fn service(section: &Section) -> Option<Service> {
         mode: mode?,
         slots: slots?,
         health: health.ok()?,
+        guard,
         reset_on_failure: on_failure.is_some_and(|reset| reset.value),
         backends,
         place: section.place().clone(),

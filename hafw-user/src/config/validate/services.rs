@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, net::IpAddr};
 use hafw_config::Place;
 
 use super::Judge;
-use crate::config::{
-    model::{Mode, Protocol, Service, Vip},
-    system::in_network,
+use crate::{
+    config::{
+        model::{Mode, Protocol, Service, Vip},
+        system::in_network,
+    },
+    datapath::{GuardSpec, Prefix},
 };
 
 impl Judge<'_> {
@@ -34,6 +37,7 @@ impl Judge<'_> {
                 taken.insert(key, service);
             }
             self.health(service);
+            self.guard(service);
             self.backends(service);
             self.listener_of(service);
         }
@@ -99,6 +103,23 @@ impl Judge<'_> {
                 service.protocol.name().to_uppercase()
             );
             self.of_service(service, &service.place, message);
+        }
+    }
+
+    fn guard(&self, service: &Service) {
+        let GuardSpec { allow, deny, limit } = &service.guard;
+        for (key, prefixes) in [("allow", allow), ("deny", deny)] {
+            let other = |(address, _): &&Prefix| address.is_ipv4() != service.vip.value.is_ipv4();
+            if let Some((address, length)) = prefixes.iter().find(other) {
+                let message =
+                    format!("{key}: {address}/{length}: not of the VIP's family: no client has it");
+                self.of_service(service, &service.place, message);
+            }
+        }
+        if limit.is_some() && service.protocol == Protocol::Udp {
+            let message = "new_connection_limit: datagrams do not say which is the first of a flow: \
+                           expected a TCP service";
+            self.of_service(service, &service.place, message.to_owned());
         }
     }
 
