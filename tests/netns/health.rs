@@ -74,7 +74,7 @@ fn every_kind_of_health_check_finds_its_backend_up_or_says_why_not() {
         ),
         (
             "tcp",
-            "command = [\"/bin/sleep\", \"60\"]".to_owned(),
+            "command = [\"/bin/sh\", \"-c\", \"sleep 60\"]".to_owned(),
             false,
             "no end of the command",
         ),
