@@ -156,7 +156,9 @@ impl Daemon {
             Scope::Process => vec![pid],
             Scope::Tree => freeze_tree(pid),
         };
-        for &pid in &pids {
+        // Children first: the kernel wakes a stopped process whose parent ends (POSIX's orphaned
+        // process groups), and keepalived's would give its VIPs up then.
+        for &pid in pids.iter().rev() {
             // It may have ended meanwhile.
             let _ = kill(pid, signal);
         }
