@@ -42,6 +42,7 @@ impl Node {
         let new = config::load(&self.file)?;
         let facts = SystemFacts::gather().context("cannot list the interfaces")?;
         against_system(&new, &facts)?;
+        self.knows_interfaces(&new, &facts)?;
         let (old, wanted) = (&self.config.node, &new.node);
         if (&old.state_dir, &old.pin_dir) != (&wanted.state_dir, &wanted.pin_dir) {
             bail!("`state_dir` and `pin_dir` cannot be changed while the node runs: stop it first");
@@ -59,6 +60,25 @@ impl Node {
         self.put_into_force(new, &built).await?;
         info!("the changed file is in force");
         Ok(None)
+    }
+
+    /// A start waits for an interface that is missing. Where everything runs, a new name of which
+    /// there is none is a mistake, and following it would take the VIPs down.
+    fn knows_interfaces(&self, new: &Config, facts: &SystemFacts) -> anyhow::Result<()> {
+        for interface in &new.interfaces {
+            let name = &interface.name;
+            let mut old = self.config.interfaces.iter();
+            let known = facts.interfaces.contains_key(&name.value)
+                || old.any(|old| old.name.value == name.value);
+            if !known {
+                bail!(
+                    "{}: interface {:?}: there is none of this name here; only a start waits for one",
+                    name.place,
+                    name.value
+                );
+            }
+        }
+        Ok(())
     }
 
     async fn put_into_force(&mut self, new: Config, built: &[Built]) -> anyhow::Result<()> {
