@@ -97,13 +97,15 @@ pub(crate) fn run(runner: Option<&str>) -> Result<()> {
     if let (false, Some(runner)) = (is_root(), runner) {
         return aloud(&mut again_with(runner)?);
     }
-    require(&[Part::Toolchain, Part::Lab, Part::Bench, Part::Fuzz])?;
+    let parts = [Part::Toolchain, Part::Lab, Part::Bench, Part::Fuzz];
+    require(&parts)?;
     let toolchain = Toolchain::find()?;
     println!("kernel     {}", uname()?.release().to_string_lossy());
     println!("bpffs      {BPFFS}");
     println!("compiler   {}", toolchain.name);
     println!("linker     {}", toolchain.linker.display());
-    let programs: Vec<_> = PROGRAMS.iter().map(|(_, package, _)| *package).collect();
+    let wanted = PROGRAMS.iter().filter(|(.., part)| parts.contains(part));
+    let programs: Vec<_> = wanted.map(|(_, package, _)| *package).collect();
     println!("programs   {}", programs.join(" "));
     Ok(())
 }

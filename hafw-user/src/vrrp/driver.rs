@@ -41,7 +41,7 @@ pub struct RouterSpec {
     pub name: String,
     /// The protocol's part.
     pub router: RouterConfig,
-    /// Index of its interface among [`DriverParts::interfaces`].
+    /// Index of its interface among [`DriverParts::wires`].
     pub interface: usize,
     /// The MAC that the router goes by, if it is not the interface's own. Nodes share it: a peer has no
     /// grace at it.

@@ -260,6 +260,10 @@ impl Tables for Maps {
         // SAFETY: as in `guard`.
         let keys = unsafe { &mut *GUARD_KEYS.get_ptr_mut(0)? };
         keys.source = SourceKey::new(first_slot, source);
+        #[expect(
+            clippy::needless_borrows_for_generic_args,
+            reason = "by value it is on the stack"
+        )]
         let due = SOURCES.get_ptr(&keys.source)?;
         // SAFETY: a word. An entry that is evicted meanwhile may become another source's, which is
         // then counted once more, or less.
@@ -273,6 +277,7 @@ impl Tables for Maps {
             let keys = unsafe { &mut *keys };
             (keys.source, keys.due) = (SourceKey::new(first_slot, source), due);
             // It fails only where another CPU has the bucket's lock: the source goes uncounted once.
+            #[expect(clippy::needless_borrows_for_generic_args, reason = "as above")]
             let _ = SOURCES.insert(&keys.source, &keys.due, 0);
         }
     }
