@@ -15,10 +15,16 @@ const WATCHDOG: Duration = Duration::from_millis(200);
 fn message(manager: &UnixDatagram, patience: Duration) -> Option<String> {
     let mut buffer = [0; 256];
     manager.set_read_timeout(Some(patience)).unwrap();
-    match manager.recv(&mut buffer) {
-        Ok(length) => Some(String::from_utf8_lossy(&buffer[..length]).trim().to_owned()),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-        Err(error) => panic!("{error}"),
+    loop {
+        match manager.recv(&mut buffer) {
+            Ok(length) => {
+                return Some(String::from_utf8_lossy(&buffer[..length]).trim().to_owned());
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+            // A signal of another test's child: with a time limit the kernel does not go on by itself.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
