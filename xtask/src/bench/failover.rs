@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use hafw_lab::{Scope, Signal, Station, VIP_WWW, pause, peers::Timing, wait_for};
 
 use super::{
+    chosen,
     pair::{Findings, Kind, Pair, Setup},
     stats::{Series, print_table},
 };
@@ -165,14 +166,6 @@ pub(super) fn run(args: &Args, release: bool) -> Result<()> {
         &table,
     );
     Ok(())
-}
-
-fn chosen<T: ValueEnum>(given: &[T]) -> Vec<T> {
-    if given.is_empty() {
-        T::value_variants().to_vec()
-    } else {
-        given.to_vec()
-    }
 }
 
 fn label(timing: Timing, fault: Fault, phase: Phase, kind: Kind) -> [String; 3] {

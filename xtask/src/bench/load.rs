@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use hafw_lab::{Station, VIP_WWW, pause, peers::Timing, probe::Seen};
 
 use super::{
+    chosen,
     pair::{Kind, Pair, Setup},
     stats::print_table,
 };
@@ -99,14 +100,6 @@ pub(super) fn run(args: &Args, release: bool) -> Result<()> {
         &rows,
     );
     Ok(())
-}
-
-fn chosen<T: ValueEnum>(given: &[T]) -> Vec<T> {
-    if given.is_empty() {
-        T::value_variants().to_vec()
-    } else {
-        given.to_vec()
-    }
 }
 
 fn measure(setup: Setup, args: &Args) -> Result<Vec<String>> {

@@ -13,7 +13,7 @@ mod reload;
 mod stats;
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 use crate::{build, privilege::become_root, setup, setup::Part};
 
@@ -82,5 +82,14 @@ pub(crate) fn run(args: &Args, runner: Option<&str>) -> Result<()> {
             build::binaries(release)?;
             reload::run(args, release)
         }
+    }
+}
+
+/// What was asked for; everything where nothing was.
+fn chosen<T: ValueEnum>(given: &[T]) -> Vec<T> {
+    if given.is_empty() {
+        T::value_variants().to_vec()
+    } else {
+        given.to_vec()
     }
 }
