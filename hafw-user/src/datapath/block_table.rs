@@ -8,7 +8,7 @@ use hafw_vrrp::Instant;
 
 use super::{
     jiffies::Jiffies,
-    tables::{TableError, failed},
+    tables::{TableError, failed, removed},
 };
 
 /// The table, open.
@@ -36,13 +36,7 @@ impl BlockTable {
     /// # Errors
     /// The map refuses the change.
     pub fn unblock(&mut self, source: IpAddr) -> Result<bool, TableError> {
-        match self.blocked.remove(&key(source)) {
-            Err(MapError::KeyNotFound) => Ok(false),
-            Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => {
-                Ok(false)
-            }
-            result => result.map(|()| true).map_err(failed("BLOCKED")),
-        }
+        removed(self.blocked.remove(&key(source))).map_err(failed("BLOCKED"))
     }
 
     /// The sources that are in the map, and for how long still at `now`.

@@ -12,7 +12,7 @@ use hafw_vrrp::Instant;
 
 use super::{
     jiffies::Jiffies,
-    tables::{TableError, failed, is_full},
+    tables::{TableError, failed, is_full, removed},
 };
 use crate::sys::words::Words;
 
@@ -85,10 +85,8 @@ impl FlowTable {
     /// # Errors
     /// The map refuses.
     pub fn remove(&mut self, key: &FlowKey) -> Result<(), TableError> {
-        match self.flows.remove(key) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(error) => Err(failed("FLOWS")(error)),
-        }
+        let there = removed(self.flows.remove(key));
+        there.map(drop).map_err(failed("FLOWS"))
     }
 
     /// How long ago the base of a slot was last used, by index in the SLOTS map; None if it never

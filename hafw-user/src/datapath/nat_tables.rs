@@ -19,7 +19,7 @@ use hafw_common::{
     vip::filter_bit_of,
 };
 
-use super::tables::{TableError, failed, is_full};
+use super::tables::{TableError, failed, is_full, removed};
 
 /// The tables, open.
 pub struct NatTables {
@@ -140,10 +140,9 @@ impl NatTables {
     pub fn set_neighbour(&mut self, key: NeighbourKey, mac: Option<u64>) -> Result<(), TableError> {
         let result = match mac {
             Some(mac) => self.neighbours.insert(key, mac, 0),
-            None => self.neighbours.remove(&key),
+            None => removed(self.neighbours.remove(&key)).map(drop),
         };
         match result {
-            Err(MapError::KeyNotFound) => Ok(()),
             Err(MapError::SyscallError(e)) if is_full(&e.io_error) => Ok(()),
             result => result.map_err(failed("NEIGHBOURS")),
         }

@@ -255,10 +255,10 @@ impl Tables {
                     .insert(key, service, 0)
                     .map_err(failed("SERVICES"))
             }
-            MapOp::RemoveService { key } => match self.services.remove(key) {
-                Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-                Err(error) => Err(failed("SERVICES")(error)),
-            },
+            MapOp::RemoveService { key } => {
+                let there = removed(self.services.remove(key));
+                there.map(drop).map_err(failed("SERVICES"))
+            }
         }
     }
 
@@ -372,6 +372,18 @@ impl PeerTable {
 
 pub(super) fn failed(map: &'static str) -> impl Fn(MapError) -> TableError {
     move |source| TableError::Map { map, source }
+}
+
+/// Whether an entry that was to go was there. For one that was not the kernel says ENOENT, which aya
+/// hands on as it is.
+pub(super) fn removed(result: Result<(), MapError>) -> Result<bool, MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(false),
+        Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => {
+            Ok(false)
+        }
+        result => result.map(|()| true),
+    }
 }
 
 /// A hash without room for one more.
