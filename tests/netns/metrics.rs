@@ -116,7 +116,15 @@ fn metrics_say_what_the_status_says() {
     })
     .unwrap();
 
-    let lb01 = scrape(client, Station::Lb01).unwrap();
+    // Routers, check and backend: hooks run one after the other.
+    let lb01 = wait_until(patience, "four alerts to be delivered", || {
+        let metrics = scrape(client, Station::Lb01)?;
+        match metrics.get("hafw_alerts_delivered_total{receiver=exec}") {
+            Some(delivered) if *delivered >= 4.0 => Ok(metrics),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .unwrap();
     let status = nodes[0].status().unwrap().json;
     for (key, expected) in [
         ("hafw_router_state{router=oldboy,state=active}", 1.0),
@@ -153,7 +161,6 @@ fn metrics_say_what_the_status_says() {
     };
     at_least(&lb01, "hafw_router_adverts_sent_total{router=oldboy}", 1.0);
     at_least(&lb01, "hafw_router_lease_seconds{router=oldboy}", 0.001);
-    at_least(&lb01, "hafw_alerts_delivered_total{receiver=exec}", 4.0);
     at_least(
         &lb01,
         "hafw_packets_total{reason=tx_arp_reply,verdict=tx}",
